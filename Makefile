@@ -1,0 +1,53 @@
+# Targets document themselves: `make help` prints the text behind ##.
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+# Real candles for tests that need them; whoever has none can still run the suite.
+ifneq ($(wildcard ../shared/data/INDEX.md),)
+export TRADER_TEST_DATA ?= $(abspath ../shared/data)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint type imports docs-lint format lock
+
+help:  ## Show what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Create the virtual environment from the lock file
+
+$(STAMP): requirements-dev.lock setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## Start the service in the foreground: paper money, simulated market, no network
+	$(PY) -m trader run
+
+test: setup  ## Run the tests
+	$(PY) -m pytest
+
+check: setup lint type imports docs-lint  ## Everything that must be clean in every commit
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+type: setup
+	$(VENV)/bin/mypy
+
+imports: setup
+	$(VENV)/bin/lint-imports
+
+docs-lint: setup
+	$(PY) -m tests.contracts.docstrings
+
+format: setup  ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: setup  ## Resolve the dependencies anew into the two lock files
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev setup.py --output-file requirements-dev.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header setup.py --output-file requirements.lock

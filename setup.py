@@ -1,0 +1,52 @@
+"""Packaging of trader: packages, console script, extras."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "trader" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    if line.startswith("__version__")
+)
+
+REQUIREMENTS = [
+    "numpy>=2.2",
+    "numba>=0.61",
+    "multiprocess>=0.70.17",
+    "sdnotify>=0.3.2",
+    "tornado>=6.4",
+    "pyyaml>=6.0",
+    "pydantic>=2.10",
+    "TA-Lib>=0.6.5",
+    "pyarrow>=17",
+    "ccxt>=4.5.50",
+    "orjson>=3.10",
+    "rich>=13",
+    "prometheus_client>=0.20",
+    "plotly>=6",
+    "concurrent-log-handler>=0.9.25",
+    "apprise>=1.8",
+]
+TEST = [
+    "pytest>=8.3",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "pytest-cov>=5",
+    "hypothesis>=6.100",
+    "psutil>=6",
+]
+DEV = ["setuptools>=70", "ruff>=0.9", "mypy>=1.13", "import-linter>=2.1", "numpydoc>=1.8", "types-PyYAML", "uv>=0.5"]
+
+setup(
+    name="trader",
+    version=VERSION,
+    description="An autonomous crypto trading service for one Linux machine",
+    python_requires=">=3.11",
+    packages=find_packages(include=["trader", "trader.*"]),
+    package_data={"trader.dashboard": ["static/*", "templates/*"], "trader": ["py.typed"]},
+    install_requires=REQUIREMENTS,
+    extras_require={"test": TEST, "dev": TEST + DEV, "dask": ["distributed>=2024.8"]},
+    entry_points={"console_scripts": ["trader = trader.cli:main"]},
+)

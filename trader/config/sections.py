@@ -1,0 +1,342 @@
+"""The configuration's sections as frozen models; each section is read by one package.
+
+The models are the only list of keys: defaults, documentation and the editor's JSON schema are
+generated from them. `RELOAD` metadata says what a change of a key needs: `hot` is applied between two
+cycles, `engine`, `monitor` or `dashboard` restarts that worker, `service` is refused on reload.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trader.units import timeframe_ns
+
+HOT = {"reload": "hot"}
+ENGINE = {"reload": "engine"}
+MONITOR = {"reload": "monitor"}
+DASHBOARD = {"reload": "dashboard"}
+SERVICE = {"reload": "service"}
+
+Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+OptionalFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
+Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class InstrumentConfig(Section):
+    """Steps of one symbol; what is not given is inferred from its candles."""
+
+    tick_size: Annotated[float, Field(gt=0)] | None = Field(None, description="Smallest price step [quote per base].")
+    lot_size: Annotated[float, Field(gt=0)] | None = Field(None, description="Smallest quantity step [base].")
+    min_quantity: Amount | None = Field(None, description="Smallest order [base].")
+    min_notional: Amount | None = Field(None, description="Smallest order [quote].")
+
+
+class MarketConfig(Section):
+    """Section `market`: where candles come from; read by `trader.market`."""
+
+    source: Literal["simulated", "replay", "exchange"] = Field(
+        "simulated",
+        description="simulated: a seeded market, no network. replay: candle files. exchange: a venue.",
+        json_schema_extra=SERVICE,
+    )
+    symbols: tuple[str, ...] = Field(
+        ("BTC/USDT", "ETH/USDT", "SOL/USDT"),
+        min_length=1,
+        description="Symbols to trade, as BASE/QUOTE.",
+        json_schema_extra=ENGINE,
+    )
+    timeframe: str = Field("1m", description="Length of a candle: 1m, 5m, 1h, 1d ...", json_schema_extra=ENGINE)
+    speed: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        60.0,
+        description="simulated, replay: market seconds per second; 0: as fast as the engine takes them.",
+        json_schema_extra=ENGINE,
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        7, description="simulated: the same seed gives the same candles.", json_schema_extra=SERVICE
+    )
+    candles: str | None = Field(
+        None,
+        description="replay: folder of BTC_USDT-5m.feather files (freqtrade's layout) or CSV files.",
+        json_schema_extra=SERVICE,
+    )
+    since: str | None = Field(None, description="replay: first candle, UTC.", json_schema_extra=SERVICE)
+    until: str | None = Field(None, description="replay: end, UTC, exclusive.", json_schema_extra=SERVICE)
+    exchange: str = Field("binance", description="exchange: a ccxt id.", json_schema_extra=SERVICE)
+    exchange_config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="exchange: passed to the ccxt constructor as it is (urls, options, ...).",
+        json_schema_extra=SERVICE,
+    )
+    stream: bool = Field(
+        True, description="exchange: websockets where the venue has them, REST otherwise.", json_schema_extra=ENGINE
+    )
+    stale_after_seconds: Seconds | None = Field(
+        None,
+        description="Market seconds without a new price after which entries are refused; null: three candles.",
+        json_schema_extra=HOT,
+    )
+    instruments: dict[str, InstrumentConfig] = Field(
+        default_factory=dict,
+        description="simulated, replay: tick, lot and minima by symbol, where they are not to be inferred.",
+        json_schema_extra=ENGINE,
+    )
+
+    @field_validator("timeframe")
+    @classmethod
+    def _timeframe_is_known(cls, value: str) -> str:
+        timeframe_ns(value)
+        return value
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            base, slash, rest = symbol.partition("/")
+            if not (slash and base and rest) or symbol != symbol.strip():
+                raise ValueError(f"{symbol!r} is no symbol: write BASE/QUOTE, as in BTC/USDT")
+        twice = sorted({symbol for symbol in value if value.count(symbol) > 1})
+        if twice:
+            raise ValueError(f"listed twice: {', '.join(twice)}")
+        return value
+
+
+class StrategyConfig(Section):
+    """One entry of the list `strategies`; read by `trader.strategy`."""
+
+    use: str = Field("simple_rsi", description="A registered name, or package.module:Class.")
+    symbols: tuple[str, ...] | None = Field(None, description="Symbols it is asked for; null: all of market.symbols.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the strategy.")
+
+
+class EngineConfig(Section):
+    """Section `engine`: the cycle; read by `trader.engine`."""
+
+    loop_interval_seconds: Seconds = Field(
+        180.0, description="Market seconds between two decision cycles.", json_schema_extra=HOT
+    )
+    exit_interval_seconds: Seconds = Field(
+        1.0, description="Seconds between two looks at exits when no market event comes.", json_schema_extra=HOT
+    )
+    enable_trading: bool = Field(False, description="false: paper. true: real orders.", json_schema_extra=SERVICE)
+    max_new_positions_per_cycle: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Entries that one cycle may order.", json_schema_extra=HOT
+    )
+
+
+class RiskConfig(Section):
+    """Section `risk`: what no order may break; read by `trader.risk`."""
+
+    max_open_positions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        5, description="Open positions, orders in flight included.", json_schema_extra=HOT
+    )
+    min_confidence_threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.7, description="Smallest confidence of an entry signal, 0..1.", json_schema_extra=HOT
+    )
+    max_daily_loss_frac: Fraction = Field(
+        0.05, description="Loss of equity since the UTC day's start that stops entries, 0..1.", json_schema_extra=HOT
+    )
+    max_daily_trades: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        20, description="Entries per UTC day.", json_schema_extra=HOT
+    )
+    max_symbol_exposure_frac: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
+        0.20, description="Exposure in one symbol as a fraction of equity.", json_schema_extra=HOT
+    )
+    max_gross_exposure_frac: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
+        1.0, description="Exposure in all symbols as a fraction of equity.", json_schema_extra=HOT
+    )
+    max_drawdown_frac: Fraction = Field(
+        0.20, description="Drawdown from peak equity that stops entries, 0..1.", json_schema_extra=HOT
+    )
+    risk_per_trade_frac: Fraction = Field(
+        0.01, description="Equity lost when a position's stop is hit, 0..1.", json_schema_extra=HOT
+    )
+    leverage: Annotated[float, Field(ge=1, le=1, allow_inf_nan=False)] = Field(
+        1.0, description="Leverage; only 1 is supported.", json_schema_extra=HOT
+    )
+    allow_short: bool = Field(False, description="Short positions.", json_schema_extra=HOT)
+
+
+class ExitsConfig(Section):
+    """Section `exits`: the plan that each position gets; read by `trader.risk`."""
+
+    stop_loss_frac: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.02, description="Stop below the entry price, 0..1.", json_schema_extra=HOT
+    )
+    take_profit_frac: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
+        0.03, description="Target above the entry price; null: none.", json_schema_extra=HOT
+    )
+    trailing_stop_frac: OptionalFraction = Field(
+        None, description="Stop this far below the best price since entry; null: none.", json_schema_extra=HOT
+    )
+    max_hold_seconds: Seconds | None = Field(
+        None, description="Market seconds after which a position is closed; null: never.", json_schema_extra=HOT
+    )
+
+
+class ExecutionConfig(Section):
+    """Section `execution`: costs and orders; read by `trader.execution`."""
+
+    fee_rate_frac: Annotated[float, Field(ge=0, lt=0.1, allow_inf_nan=False)] = Field(
+        0.001, description="Paper: fee as a fraction of the notional.", json_schema_extra=HOT
+    )
+    slippage_bps: Annotated[float, Field(ge=0, lt=1000, allow_inf_nan=False)] = Field(
+        5.0, description="Paper: slippage of market and stop orders [1e-4].", json_schema_extra=HOT
+    )
+    protective_stop: bool = Field(
+        True, description="exchange: a stop order at the venue for each position.", json_schema_extra=HOT
+    )
+    order_timeout_seconds: Seconds = Field(
+        30.0, description="exchange: an order without an answer for this long is looked up.", json_schema_extra=HOT
+    )
+
+
+class RecoveryConfig(Section):
+    """Section `recovery`: the circuit breaker; read by `trader.recovery`."""
+
+    max_consecutive_errors: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="Errors in a row that pause entries.", json_schema_extra=HOT
+    )
+    error_cooldown_seconds: Seconds = Field(300.0, description="How long they stay paused.", json_schema_extra=HOT)
+    error_window_seconds: Seconds = Field(
+        3600.0, description="Over which errors per hour are counted.", json_schema_extra=HOT
+    )
+
+
+class MonitorConfig(Section):
+    """Section `monitor`; read by `trader.monitor`."""
+
+    snapshot_interval_seconds: Seconds = Field(
+        60.0, description="Market seconds between two performance snapshots.", json_schema_extra=HOT
+    )
+    health_interval_seconds: Seconds = Field(
+        300.0, description="Seconds between two rounds of health checks.", json_schema_extra=HOT
+    )
+
+
+class DashboardConfig(Section):
+    """Section `dashboard`; read by `trader.dashboard`."""
+
+    enable: bool = Field(True, description="Serve the dashboard.", json_schema_extra=SERVICE)
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; anything but loopback needs a token.",
+        json_schema_extra=DASHBOARD,
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="Port to listen on; 0: any free one.", json_schema_extra=DASHBOARD
+    )
+    token: SecretConfig | None = Field(
+        None,
+        description="What a POST must bring; {env: NAME}, {file: PATH} or {credential: NAME}.",
+        json_schema_extra=DASHBOARD,
+    )
+
+    @model_validator(mode="after")
+    def _token_beyond_loopback(self) -> DashboardConfig:
+        loopback = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if self.enable and not loopback and self.token is None:
+            raise ValueError(f"host {self.host} can be reached from other machines: set a token, or use 127.0.0.1")
+        return self
+
+
+class LoggingConfig(Section):
+    """Section `logging`; read by `trader.logs`."""
+
+    dir: str = Field(
+        "logs", description="Folder of the log files, relative to the data folder.", json_schema_extra=SERVICE
+    )
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Lowest level on the console and in the journal.", json_schema_extra=HOT
+    )
+
+
+class SecretConfig(Section):
+    """Where a secret is: never in the file itself."""
+
+    env: str | None = Field(None, min_length=1, description="Name of an environment variable.")
+    file: str | None = Field(None, min_length=1, description="Path of a file that holds it.")
+    credential: str | None = Field(None, min_length=1, description="Name of a systemd credential.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_in_the_file(cls, value: object) -> object:
+        if value is not None and not isinstance(value, dict | SecretConfig):
+            raise ValueError(
+                "a secret must not stand in the file: write {env: NAME}, {file: PATH} or {credential: NAME}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one_place(self) -> SecretConfig:
+        if sum(place is not None for place in (self.env, self.file, self.credential)) != 1:
+            raise ValueError("name exactly one of env, file, credential")
+        return self
+
+
+class CredentialsConfig(Section):
+    """Section `credentials`: the venue's keys; read by `trader.execution`."""
+
+    api_key: SecretConfig | None = Field(None, description="API key.", json_schema_extra=SERVICE)
+    secret: SecretConfig | None = Field(None, description="API secret.", json_schema_extra=SERVICE)
+    password: SecretConfig | None = Field(
+        None, description="API passphrase, where the venue has one.", json_schema_extra=SERVICE
+    )
+
+
+class LlmConfig(Section):
+    """Section `llm`: the model behind the strategy `llm`; read by `trader.strategy.llm`."""
+
+
+class NotificationsConfig(Section):
+    """Section `notifications`; read by `trader.monitor`."""
+
+
+class Config(Section):
+    """The whole configuration: one YAML file."""
+
+    instance: str = Field(
+        "main",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?$",
+        description="Name of this instance; part of every client order id.",
+        json_schema_extra=SERVICE,
+    )
+    quote: str = Field(
+        "USDT",
+        pattern=r"^[A-Z0-9]{2,12}$",
+        description="Currency that the account is kept in.",
+        json_schema_extra=SERVICE,
+    )
+    initial_capital: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] = Field(
+        10_000.0, description="Paper: cash at the very start [quote].", json_schema_extra=SERVICE
+    )
+    data_dir: str = Field(
+        "data",
+        min_length=1,
+        description="Folder of the ledger, relative to --data-dir or systemd's state folder.",
+        json_schema_extra=SERVICE,
+    )
+    market: MarketConfig = Field(default_factory=MarketConfig)
+    strategies: tuple[StrategyConfig, ...] = Field(
+        (StrategyConfig(),), min_length=1, description="Strategies, asked in this order.", json_schema_extra=ENGINE
+    )
+    engine: EngineConfig = Field(default_factory=EngineConfig)
+    risk: RiskConfig = Field(default_factory=RiskConfig)
+    exits: ExitsConfig = Field(default_factory=ExitsConfig)
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
+    recovery: RecoveryConfig = Field(default_factory=RecoveryConfig)
+    monitor: MonitorConfig = Field(default_factory=MonitorConfig)
+    dashboard: DashboardConfig = Field(default_factory=lambda: DashboardConfig())
+    logging: LoggingConfig = Field(default_factory=LoggingConfig)
+    llm: LlmConfig = Field(default_factory=LlmConfig)
+    notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
+    credentials: CredentialsConfig = Field(default_factory=lambda: CredentialsConfig())

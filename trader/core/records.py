@@ -1,0 +1,253 @@
+"""Layouts of the trading core's record arrays, shared by kernels, shared memory and readers.
+
+Every field has eight bytes, so that a record can travel as whole words. Prices are quote per
+base unit, quantities base units, amounts of money quote currency, times ns since the Unix epoch
+in UTC market time; fields that differ say so. Changing a layout changes `SCHEMA_HASH`, and a
+reader refuses a segment with another hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from trader.codes import N_LIMITS
+
+#: the one account that all symbols trade on
+ACCOUNT = np.dtype(
+    [
+        ("cash", "f8"),
+        ("equity", "f8"),  # cash + sum of quantity x mark
+        ("gross_exposure", "f8"),  # sum of abs(quantity x mark)
+        ("unrealised_pnl", "f8"),  # before the fees of closing
+        ("realised_pnl", "f8"),  # of all closed quantity, net of fees
+        ("fees_paid", "f8"),
+        ("initial_capital", "f8"),
+        ("peak_equity", "f8"),
+        ("drawdown_frac", "f8"),  # 1 - equity / peak_equity
+        ("max_drawdown_frac", "f8"),  # the worst drawdown_frac so far
+        ("day", "i8"),  # UTC day of event_ns, days since the epoch
+        ("day_start_equity", "f8"),  # first equity of that day
+        ("day_realised_pnl", "f8"),
+        ("day_trades", "i8"),  # entries filled on that day
+        ("open_positions", "i8"),
+        ("pending_orders", "i8"),
+        ("round_trips", "i8"),  # closed positions
+        ("wins", "i8"),  # round trips with a net result > 0
+        ("losses", "i8"),
+        ("loss_streak", "i8"),  # consecutive losing round trips
+        ("halt_mask", "i8"),  # codes.Halt
+        ("last_loss_ns", "i8"),
+        ("event_ns", "i8"),  # the last market event that was processed
+        ("event_count", "i8"),
+        ("cycles", "i8"),  # decision cycles run (loops)
+        ("decisions", "i8"),  # opinions asked of strategies
+        ("updated_ns", "i8"),  # CLOCK_BOOTTIME of the last publication
+    ]
+)
+
+#: limits in force; arguments of the kernels, never globals
+LIMITS = np.dtype(
+    [
+        ("max_open_positions", "i8"),
+        ("min_confidence_threshold", "f8"),
+        ("max_daily_loss_frac", "f8"),
+        ("max_daily_trades", "i8"),
+        ("max_symbol_exposure_frac", "f8"),
+        ("max_gross_exposure_frac", "f8"),
+        ("max_drawdown_frac", "f8"),
+        ("risk_per_trade_frac", "f8"),
+        ("leverage", "f8"),
+        ("allow_short", "i8"),
+        ("stale_mark_ns", "i8"),
+        ("cooldown_ns", "i8"),  # per symbol, after a close; 0: none
+        ("loss_streak_limit", "i8"),  # 0: none
+        ("loss_streak_cooldown_ns", "i8"),
+        ("stop_loss_frac", "f8"),  # default exit plan
+        ("take_profit_frac", "f8"),  # NaN: no target
+        ("trailing_stop_frac", "f8"),  # NaN: no trailing
+        ("max_hold_ns", "i8"),  # 0: no time exit
+        ("config_epoch", "i8"),
+    ]
+)
+
+#: what opens the gate for orders that add risk [CLOCK_BOOTTIME ns]
+GATE = np.dtype(
+    [
+        ("now_ns", "i8"),  # CLOCK_BOOTTIME when the two words below were read
+        ("lease_until_ns", "i8"),  # by the supervisor
+        ("clear_until_ns", "i8"),  # by the monitor: past this, its veto stands
+    ]
+)
+
+#: an order request on its way through the check
+REQUEST = np.dtype(
+    [
+        ("slot", "i8"),
+        ("direction", "i8"),  # +1 buy, -1 sell
+        ("confidence", "f8"),
+        ("quantity", "f8"),  # 0: the kernel sizes it
+        ("price", "f8"),
+        ("stop_price", "f8"),  # NaN: the default of LIMITS
+        ("target_price", "f8"),  # NaN: the default of LIMITS
+        ("time_ns", "i8"),
+    ]
+)
+
+#: the check's answer: every broken limit with both numbers
+VERDICT = np.dtype(
+    [
+        ("mask", "i8"),  # codes.Limit; 0: approved
+        ("quantity", "f8"),  # checked size, a whole number of lots
+        ("lots", "i8"),  # the same in lots
+        ("stop_price", "f8"),
+        ("target_price", "f8"),
+        ("observed", "f8", (N_LIMITS,)),
+        ("bound", "f8", (N_LIMITS,)),
+    ]
+)
+
+#: everything of the account in one record: one argument, one dispatch
+DESK = np.dtype(
+    [
+        ("account", ACCOUNT),
+        ("limits", LIMITS),
+        ("gate", GATE),
+        ("request", REQUEST),
+        ("verdict", VERDICT),
+    ]
+)
+
+#: everything of one symbol: instrument, mark, position, exit plan, order in flight
+SLOT = np.dtype(
+    [
+        # instrument and costs
+        ("tick_size", "f8"),
+        ("lot_size", "f8"),
+        ("min_quantity", "f8"),
+        ("min_notional", "f8"),
+        ("fee_rate_frac", "f8"),
+        ("slippage_frac", "f8"),
+        # market
+        ("mark_price", "f8"),  # NaN before the first candle
+        ("mark_ns", "i8"),
+        ("candle_ns", "i8"),  # close of the last candle
+        ("blocked", "i8"),  # not 0: entries are blocked by an unexplained difference
+        # position
+        ("quantity", "f8"),  # signed: > 0 long, < 0 short, 0 flat
+        ("entry_price", "f8"),  # average
+        ("entry_ns", "i8"),
+        ("entry_fees", "f8"),
+        ("position_pnl", "f8"),  # realised so far by partial closes, net of fees
+        ("position_id", "i8"),
+        ("strategy", "i8"),  # index into the configured strategies; -1: none
+        ("last_close_ns", "i8"),
+        # exit plan
+        ("stop_price", "f8"),  # NaN: none
+        ("target_price", "f8"),  # NaN: none
+        ("trailing_stop_frac", "f8"),  # NaN: none
+        ("best_price", "f8"),  # best price since entry, for the trailing stop
+        ("expires_ns", "i8"),  # 0: never
+        # order in flight (paper and backtest: a market order for the next price)
+        ("pending_lots", "i8"),  # signed; 0: none
+        ("pending_quantity", "f8"),  # the same in base units
+        ("pending_order", "i8"),  # order id of the ledger
+        ("pending_reason", "i8"),  # codes.Reason
+        ("pending_strategy", "i8"),
+        ("pending_stop_price", "f8"),
+        ("pending_target_price", "f8"),
+        ("reserved", "f8"),  # quote set aside for an entry in flight
+    ]
+)
+
+#: a closed candle on its way into a kernel
+CANDLE = np.dtype(
+    [
+        ("slot", "i8"),
+        ("open_ns", "i8"),
+        ("close_ns", "i8"),  # open_ns + timeframe
+        ("open", "f8"),
+        ("high", "f8"),
+        ("low", "f8"),
+        ("close", "f8"),
+        ("volume", "f8"),
+    ]
+)
+
+#: what a kernel says has happened, for the shell to journal
+CORE_EVENT = np.dtype(
+    [
+        ("kind", "i8"),  # codes.CoreEvent
+        ("slot", "i8"),  # -1: the account
+        ("order", "i8"),  # order id; 0: an exit at the plan's level, which had no order yet
+        ("side", "i8"),  # +1 buy, -1 sell
+        ("lots", "i8"),
+        ("ticks", "i8"),
+        ("quantity", "f8"),
+        ("price", "f8"),
+        ("fee", "f8"),
+        ("pnl", "f8"),  # realised by this event, net of all fees of the closed part
+        ("reason", "i8"),  # codes.Reason, or codes.Halt for HALTED and RESUMED
+        ("position_id", "i8"),
+        ("time_ns", "i8"),
+    ]
+)
+
+#: one point of the equity curve
+EQUITY_POINT = np.dtype(
+    [
+        ("time_ns", "i8"),  # market time
+        ("equity", "f8"),
+        ("cash", "f8"),
+        ("gross_exposure", "f8"),
+        ("drawdown_frac", "f8"),
+        ("realised_pnl", "f8"),
+        ("open_positions", "i8"),
+        ("round_trips", "i8"),
+    ]
+)
+
+#: how many events one call of a kernel may report, per symbol and in all
+EVENTS_PER_SLOT = 4
+EVENTS_EXTRA = 8
+
+_ALL = (ACCOUNT, LIMITS, GATE, REQUEST, VERDICT, DESK, SLOT, CANDLE, CORE_EVENT, EQUITY_POINT)
+
+#: names the layouts above; a segment written with another hash is not read
+SCHEMA_HASH = int.from_bytes(
+    hashlib.sha256(repr([dtype.descr for dtype in _ALL]).encode()).digest()[:8], "little", signed=True
+)
+
+
+def new_desk() -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Return an empty desk: shape (1,), dtype `DESK`, with no target and no trailing stop."""
+    desk = np.zeros(1, DESK)
+    for field in ("take_profit_frac", "trailing_stop_frac"):
+        desk["limits"][field] = np.nan
+    desk["limits"]["leverage"] = 1.0
+    return desk
+
+
+def new_slots(count: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Return flat slots without a mark: shape (count,), dtype `SLOT`."""
+    slots = np.zeros(count, SLOT)
+    absent = (
+        "mark_price",
+        "stop_price",
+        "target_price",
+        "trailing_stop_frac",
+        "best_price",
+        "pending_stop_price",
+        "pending_target_price",
+    )
+    for field in absent:
+        slots[field] = np.nan
+    slots["strategy"] = -1
+    slots["pending_strategy"] = -1
+    return slots
+
+
+def new_events(slots: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Return room for the events of one kernel call over `slots` symbols, dtype `CORE_EVENT`."""
+    return np.zeros(slots * EVENTS_PER_SLOT + EVENTS_EXTRA, CORE_EVENT)

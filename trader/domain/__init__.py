@@ -1,0 +1,1 @@
+"""What flows through the service: frozen values of the standard library's types only."""

@@ -1,0 +1,38 @@
+"""Signals: what strategies say, before risk and before any order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.codes import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """One opinion per candle, computed causally: bar i knows nothing of bar i + 1.
+
+    A NaN stop or target means: the configured default.
+    """
+
+    direction: npt.NDArray[np.int8]  #: `Direction` codes, shape (bars,)
+    confidence: npt.NDArray[np.float64]  #: 0..1, shape (bars,)
+    stop_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
+    target_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A strategy's opinion on one symbol at one closed candle."""
+
+    strategy: str
+    symbol: str
+    time_ns: int  #: close of the candle it was made on [ns UTC]
+    price: float  #: close of that candle [quote per base]
+    direction: Direction
+    confidence: float  #: 0..1
+    stop_price: float  #: NaN: default
+    target_price: float  #: NaN: default
+    note: str = ""  #: why, in a few words
