@@ -39,7 +39,7 @@ def timeframe_ns(timeframe: str) -> int:
     return int(match[1]) * TIMEFRAME_SECONDS[match[2]] * 1_000_000_000
 
 
-def exact(value: float | str | int) -> Decimal:
+def exact(value: float | str) -> Decimal:
     """Return the shortest decimal that reads back as this float: 0.1 gives Decimal("0.1")."""
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 

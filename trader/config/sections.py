@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from trader.units import timeframe_ns
 
-HOT = {"reload": "hot"}
-ENGINE = {"reload": "engine"}
-MONITOR = {"reload": "monitor"}
-DASHBOARD = {"reload": "dashboard"}
-SERVICE = {"reload": "service"}
+HOT: JsonDict = {"reload": "hot"}
+ENGINE: JsonDict = {"reload": "engine"}
+MONITOR: JsonDict = {"reload": "monitor"}
+DASHBOARD: JsonDict = {"reload": "dashboard"}
+SERVICE: JsonDict = {"reload": "service"}
 
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 OptionalFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
@@ -77,7 +78,9 @@ class MarketConfig(Section):
         json_schema_extra=SERVICE,
     )
     stream: bool = Field(
-        True, description="exchange: websockets where the venue has them, REST otherwise.", json_schema_extra=ENGINE
+        default=True,
+        description="exchange: websockets where the venue has them, REST otherwise.",
+        json_schema_extra=ENGINE,
     )
     stale_after_seconds: Seconds | None = Field(
         None,
@@ -126,7 +129,9 @@ class EngineConfig(Section):
     exit_interval_seconds: Seconds = Field(
         1.0, description="Seconds between two looks at exits when no market event comes.", json_schema_extra=HOT
     )
-    enable_trading: bool = Field(False, description="false: paper. true: real orders.", json_schema_extra=SERVICE)
+    enable_trading: bool = Field(
+        default=False, description="false: paper. true: real orders.", json_schema_extra=SERVICE
+    )
     max_new_positions_per_cycle: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="Entries that one cycle may order.", json_schema_extra=HOT
     )
@@ -162,7 +167,7 @@ class RiskConfig(Section):
     leverage: Annotated[float, Field(ge=1, le=1, allow_inf_nan=False)] = Field(
         1.0, description="Leverage; only 1 is supported.", json_schema_extra=HOT
     )
-    allow_short: bool = Field(False, description="Short positions.", json_schema_extra=HOT)
+    allow_short: bool = Field(default=False, description="Short positions.", json_schema_extra=HOT)
 
 
 class ExitsConfig(Section):
@@ -192,7 +197,7 @@ class ExecutionConfig(Section):
         5.0, description="Paper: slippage of market and stop orders [1e-4].", json_schema_extra=HOT
     )
     protective_stop: bool = Field(
-        True, description="exchange: a stop order at the venue for each position.", json_schema_extra=HOT
+        default=True, description="exchange: a stop order at the venue for each position.", json_schema_extra=HOT
     )
     order_timeout_seconds: Seconds = Field(
         30.0, description="exchange: an order without an answer for this long is looked up.", json_schema_extra=HOT
@@ -222,10 +227,33 @@ class MonitorConfig(Section):
     )
 
 
+class SecretConfig(Section):
+    """Where a secret is: never in the file itself."""
+
+    env: str | None = Field(None, min_length=1, description="Name of an environment variable.")
+    file: str | None = Field(None, min_length=1, description="Path of a file that holds it.")
+    credential: str | None = Field(None, min_length=1, description="Name of a systemd credential.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_in_the_file(cls, value: object) -> object:
+        if value is not None and not isinstance(value, dict | SecretConfig):
+            raise ValueError(
+                "a secret must not stand in the file: write {env: NAME}, {file: PATH} or {credential: NAME}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one_place(self) -> SecretConfig:
+        if sum(place is not None for place in (self.env, self.file, self.credential)) != 1:
+            raise ValueError("name exactly one of env, file, credential")
+        return self
+
+
 class DashboardConfig(Section):
     """Section `dashboard`; read by `trader.dashboard`."""
 
-    enable: bool = Field(True, description="Serve the dashboard.", json_schema_extra=SERVICE)
+    enable: bool = Field(default=True, description="Serve the dashboard.", json_schema_extra=SERVICE)
     host: str = Field(
         "127.0.0.1",
         min_length=1,
@@ -258,29 +286,6 @@ class LoggingConfig(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level on the console and in the journal.", json_schema_extra=HOT
     )
-
-
-class SecretConfig(Section):
-    """Where a secret is: never in the file itself."""
-
-    env: str | None = Field(None, min_length=1, description="Name of an environment variable.")
-    file: str | None = Field(None, min_length=1, description="Path of a file that holds it.")
-    credential: str | None = Field(None, min_length=1, description="Name of a systemd credential.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_in_the_file(cls, value: object) -> object:
-        if value is not None and not isinstance(value, dict | SecretConfig):
-            raise ValueError(
-                "a secret must not stand in the file: write {env: NAME}, {file: PATH} or {credential: NAME}"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one_place(self) -> SecretConfig:
-        if sum(place is not None for place in (self.env, self.file, self.credential)) != 1:
-            raise ValueError("name exactly one of env, file, credential")
-        return self
 
 
 class CredentialsConfig(Section):
@@ -335,8 +340,8 @@ class Config(Section):
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
     recovery: RecoveryConfig = Field(default_factory=RecoveryConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)
-    dashboard: DashboardConfig = Field(default_factory=lambda: DashboardConfig())
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     logging: LoggingConfig = Field(default_factory=LoggingConfig)
     llm: LlmConfig = Field(default_factory=LlmConfig)
     notifications: NotificationsConfig = Field(default_factory=NotificationsConfig)
-    credentials: CredentialsConfig = Field(default_factory=lambda: CredentialsConfig())
+    credentials: CredentialsConfig = Field(default_factory=CredentialsConfig)
