@@ -21,6 +21,7 @@ class Signals:
     confidence: npt.NDArray[np.float64]  #: 0..1, shape (bars,)
     stop_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
     target_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
+    value: npt.NDArray[np.float64]  #: the reading it follows from, for example the RSI; shape (bars,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +36,5 @@ class Signal:
     confidence: float  #: 0..1
     stop_price: float  #: NaN: default
     target_price: float  #: NaN: default
+    value: float = float("nan")  #: the reading it follows from, for example the RSI
     note: str = ""  #: why, in a few words
