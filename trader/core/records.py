@@ -42,6 +42,7 @@ ACCOUNT = np.dtype(
         ("event_ns", "i8"),  # the last market event that was processed
         ("event_count", "i8"),
         ("cycles", "i8"),  # decision cycles run (loops)
+        ("cycle_ns", "i8"),  # market time of the last one
         ("decisions", "i8"),  # opinions asked of strategies
         ("updated_ns", "i8"),  # CLOCK_BOOTTIME of the last publication
     ]
