@@ -1,0 +1,104 @@
+"""The first code of a worker process: guards first, then its surroundings, then its service.
+
+Imports here are light: what a role needs is imported by the role's own module, by name, after the guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+
+from trader.errors import EXIT_GAVE_UP, WorkerError
+from trader.process.channel import Channel
+from trader.process.context import WorkerContext
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+#: the supervisor decides when a worker ends; a Ctrl-C reaches the whole foreground group
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+#: one worker, one core: thread pools would only fight each other and the loop
+THREAD_LIMITS = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+log = logging.getLogger(__name__)
+
+
+def main(entry: str, context: WorkerContext, line: socket.socket) -> None:
+    """Run a worker; the target of the spawned process.
+
+    Parameters
+    ----------
+    entry : str
+        The service, as package.module:Class.
+    context : WorkerContext
+        What it starts from.
+    line : socket.socket
+        Our end of the line to the supervisor.
+    """
+    guard_against_orphanage(context.supervisor_pid)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # blocked by the supervisor around the spawn
+    faulthandler.enable(all_threads=True)  # SIGABRT: every thread's traceback, then death
+    name_process(f"trader-{context.role}")
+    sys.exit(_run(entry, context, line))
+
+
+def guard_against_orphanage(supervisor_pid: int) -> None:
+    """Die with the supervisor, whatever kills it, and at once when it is already gone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        raise WorkerError(f"prctl(PR_SET_PDEATHSIG) failed with errno {ctypes.get_errno()}")
+    if os.getppid() != supervisor_pid:  # it died before the line above
+        os._exit(EXIT_GAVE_UP)
+
+
+def name_process(name: str) -> None:
+    """Set the name that ps and top show."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def prepare_environment(context: WorkerContext) -> None:
+    """Set what libraries read at import: threads, and where compiled kernels are kept."""
+    for name in THREAD_LIMITS:
+        os.environ[name] = "1"
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if context.role == "engine":  # the only role that compiles
+        from trader.process.compile_cache import use_compile_cache
+
+        if use_compile_cache(context.paths.data_dir) is None:
+            log.warning("no folder for compiled kernels is writable: they are compiled anew at every start")
+
+
+def load_entry(entry: str) -> type:
+    """Return the class that package.module:Class names.
+
+    Raises
+    ------
+    WorkerError
+        When there is no such class.
+    """
+    module_name, _, class_name = entry.partition(":")
+    found = getattr(importlib.import_module(module_name), class_name, None)
+    if not isinstance(found, type):
+        raise WorkerError(f"{entry} names no class")
+    return found
+
+
+def _run(entry: str, context: WorkerContext, line: socket.socket) -> int:
+    from trader.logs import setup_logging
+    from trader.process.worker import run_worker
+
+    logs = setup_logging(context.role, context.paths.log_dir, context.config.logging.level, context.run_id)
+    prepare_environment(context)
+    try:
+        return asyncio.run(run_worker(lambda: load_entry(entry), context, Channel(line)))
+    finally:
+        logs.close()
