@@ -332,7 +332,7 @@ class Config(Section):
     )
     market: MarketConfig = Field(default_factory=MarketConfig)
     strategies: tuple[StrategyConfig, ...] = Field(
-        (StrategyConfig(),), min_length=1, description="Strategies, asked in this order.", json_schema_extra=ENGINE
+        (StrategyConfig(),), min_length=1, description="Strategies, asked in this order.", json_schema_extra=HOT
     )
     engine: EngineConfig = Field(default_factory=EngineConfig)
     risk: RiskConfig = Field(default_factory=RiskConfig)
