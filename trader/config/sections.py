@@ -1,17 +1,18 @@
 """The configuration's sections as frozen models; each section is read by one package.
 
 The models are the only list of keys: defaults, documentation and the editor's JSON schema are
-generated from them. `RELOAD` metadata says what a change of a key needs: `hot` is applied between two
-cycles, `engine`, `monitor` or `dashboard` restarts that worker, `service` is refused on reload.
+generated from them. The metadata `reload` says what a change of a key needs: `hot` is applied between
+two cycles, `engine`, `monitor` or `dashboard` restarts that worker, `service` is refused on reload.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from trader.clock import parse_utc
 from trader.units import timeframe_ns
 
 HOT: JsonDict = {"reload": "hot"}
@@ -29,7 +30,15 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Section(BaseModel):
     """What all sections share: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _boolean_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        # pydantic would read `max_daily_trades: yes` as 1
+        if isinstance(value, bool) and info.field_name and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError(f"must not be {str(value).lower()}")
+        return value
 
 
 class InstrumentConfig(Section):
@@ -97,6 +106,16 @@ class MarketConfig(Section):
     @classmethod
     def _timeframe_is_known(cls, value: str) -> str:
         timeframe_ns(value)
+        return value
+
+    @field_validator("since", "until")
+    @classmethod
+    def _bounds_are_times(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_utc(value)
+            except ValueError:
+                raise ValueError(f"{value!r} is no time: write 2024-01-03 or 2024-01-03T12:05:00Z") from None
         return value
 
     @field_validator("symbols")
