@@ -1,0 +1,80 @@
+"""Records of the shared state that are not part of the trading core (those are in `core.records`).
+
+Every field has eight bytes. Times named (BOOTTIME) are CLOCK_BOOTTIME [ns]: the same for all
+processes of one machine, and meaningless on another. Changing a record changes `STATE_HASH`, and a
+reader refuses a segment with another hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+#: what each worker says of itself, twice a second, from its own loop
+BEAT = np.dtype(
+    [
+        ("beat_ns", "i8"),  # BOOTTIME
+        ("beats", "i8"),
+        ("iterations", "i8"),  # the worker's own measure of progress
+        ("phase", "i8"),  # where in its iteration it is
+        ("loop_lag_ns", "i8"),  # how late its loop woke up
+        ("fed_ns", "i8"),  # BOOTTIME of the last market data
+        ("market_ns", "i8"),  # market time
+        ("config_epoch", "i8"),
+        ("rss_bytes", "i8"),
+        ("log_dropped", "i8"),
+        ("pid", "i8"),
+        ("state", "i8"),  # codes.WorkerState
+    ]
+)
+
+#: what the supervisor says of the service
+SERVICE = np.dtype(
+    [
+        ("state", "i8"),  # codes.ServiceState
+        ("started_ns", "i8"),  # UTC
+        ("started_boot_ns", "i8"),  # BOOTTIME
+        ("config_epoch", "i8"),
+        ("reloads", "i8"),
+        ("reload_rejected", "i8"),
+        ("live", "i8"),  # 0: paper, 1: real orders
+        ("pid", "i8"),
+        ("updated_ns", "i8"),  # BOOTTIME
+    ]
+)
+
+#: what the supervisor says of one process; row = codes.Role
+WORKER = np.dtype(
+    [
+        ("role", "i8"),  # codes.Role
+        ("pid", "i8"),  # 0: none
+        ("generation", "i8"),  # of its segment; 0: never started
+        ("state", "i8"),  # codes.WorkerState
+        ("restarts", "i8"),
+        ("started_ns", "i8"),  # BOOTTIME
+        ("exit_code", "i8"),  # of the last incarnation; negative: a signal
+        ("next_start_ns", "i8"),  # BOOTTIME, while it waits to be started again
+    ]
+)
+
+#: what the monitor has found in its last round of checks
+HEALTH = np.dtype(
+    [
+        ("checked_ns", "i8"),  # BOOTTIME
+        ("rounds", "i8"),
+        ("problems", "i8"),  # mask; the monitor's own
+        ("engine_beat_age_ns", "i8"),
+        ("data_age_ns", "i8"),
+        ("snapshots", "i8"),  # rows written to metrics.db
+        ("free_bytes", "i8"),  # in the data folder
+        ("drawdown_frac", "f8"),
+    ]
+)
+
+_ALL = (BEAT, SERVICE, WORKER, HEALTH)
+
+#: names the records above
+STATE_HASH = int.from_bytes(
+    hashlib.sha256(repr([dtype.descr for dtype in _ALL]).encode()).digest()[:8], "little", signed=True
+)
