@@ -1,0 +1,87 @@
+"""What every feed promises: closed candles in order, and the same history whenever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from trader.domain.instrument import Instrument
+from trader.domain.market import Candles, MarketEvent
+
+
+class Feed(Protocol):
+    """A source of closed candles for a fixed list of symbols; slot i is symbol i.
+
+    Market time is the feed's own: the close of the last candle that was delivered.
+    """
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols by slot."""
+
+    @property
+    def timeframe(self) -> str:
+        """Length of a candle, as in 5m."""
+
+    @property
+    def timeframe_ns(self) -> int:
+        """Length of a candle [ns]."""
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Instruments by slot; known once the feed is open."""
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the events are a pure function of the configuration.
+
+        Such a market waits while trading is fenced; a live one goes on without us.
+        """
+
+    @property
+    def start_ns(self) -> int:
+        """Market time just before the first event [ns UTC]; known once the feed is open."""
+
+    async def open(self) -> None:
+        """Read and validate what the feed needs before its first event.
+
+        Raises
+        ------
+        MarketDataError
+            When the data is missing or impossible.
+        """
+
+    def history(self, slot: int, until_ns: int, bars: int) -> Candles:
+        """Return the last `bars` candles of a slot that closed at or before a time.
+
+        Parameters
+        ----------
+        slot : int
+            Index of the symbol.
+        until_ns : int
+            Latest close that may be in it [ns UTC, market time].
+        bars : int
+            How many, at most; fewer when there are not as many.
+
+        Returns
+        -------
+        Candles
+            Oldest first; the same whether or not the engine was restarted.
+        """
+
+    def events(self, after_ns: int) -> AsyncIterator[MarketEvent]:
+        """Yield each event that is later than `after_ns`, in order; ends when the data ends.
+
+        Parameters
+        ----------
+        after_ns : int
+            Market time of the last event that needs no delivery [ns UTC].
+
+        Yields
+        ------
+        MarketEvent
+            Its candles are a view: copy what is kept.
+        """
+
+    def close(self) -> None:
+        """Let go of what `open` took."""

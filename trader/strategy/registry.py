@@ -1,0 +1,192 @@
+"""The registry: strategies by name, or by package.module:Class, built and bound to slots."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trader.config.sections import StrategyConfig
+from trader.errors import ConfigError, StrategyError
+from trader.strategy.base import Strategy
+
+#: strategies that come with trader; imported when one is used, TA-Lib takes 0.1 s
+REGISTERED = {
+    "simple_rsi": "trader.strategy.simple_rsi:SimpleRSIStrategy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A strategy with the slots it is asked for."""
+
+    strategy: Strategy
+    name: str  #: unique among the configured ones; kept with decisions and positions
+    slots: tuple[int, ...]  #: ascending
+
+
+def create(configs: Sequence[StrategyConfig], symbols: Sequence[str], timeframe: str) -> tuple[Bound, ...]:
+    """Build every configured strategy.
+
+    Parameters
+    ----------
+    configs : sequence of StrategyConfig
+        Section `strategies`.
+    symbols : sequence of str
+        Symbols by slot.
+    timeframe : str
+        Timeframe of the market's candles.
+
+    Returns
+    -------
+    tuple of Bound
+        In the order of the section.
+
+    Raises
+    ------
+    ConfigError
+        Naming every entry that is wrong, with the nearest name there is.
+    StrategyError
+        When a strategy's own code breaks while it is imported or built.
+    """
+    bound: list[Bound] = []
+    problems: list[str] = []
+    for i, config in enumerate(configs):
+        try:
+            strategy = build(config.use, config.params)
+            slots = _slots(strategy, config, symbols, timeframe)
+        except ConfigError as error:
+            problems += [f"strategies.{i}.{line}" for line in str(error).splitlines()]
+        else:
+            bound.append(Bound(strategy, _unique_name(strategy.name, bound), slots))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return tuple(bound)
+
+
+def build(use: str, params: dict[str, Any]) -> Strategy:
+    """Build one strategy.
+
+    Parameters
+    ----------
+    use : str
+        A registered name, or package.module:Class.
+    params : dict
+        Arguments of the class.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such strategy, or it does not take these arguments.
+    StrategyError
+        When the strategy's own code breaks while it is imported or built.
+    """
+    kind = load_class(use)
+    _refuse_unknown(kind, params)
+    try:
+        strategy = kind(**params)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"params: {error}") from error
+    except Exception as error:
+        raise StrategyError(f"{use}: raised {type(error).__name__} when it was built: {error}") from error
+    if not (isinstance(strategy.lookback_bars, int) and strategy.lookback_bars > 0):
+        raise StrategyError(f"{use}: lookback_bars must be a whole number above 0, was {strategy.lookback_bars!r}")
+    return strategy
+
+
+def load_class(use: str) -> type[Strategy]:
+    """Return the class that a name stands for.
+
+    Parameters
+    ----------
+    use : str
+        A registered name, or package.module:Class.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such strategy.
+    StrategyError
+        When its module breaks while it is imported.
+    """
+    target = REGISTERED.get(use, use)
+    module_name, colon, class_name = target.partition(":")
+    if not (colon and module_name and class_name):
+        raise ConfigError(
+            f"use: there is no strategy {use!r}; {_nearest(use, tuple(REGISTERED))}, or package.module:Class"
+        )
+    module = _import(module_name)
+    kind = getattr(module, class_name, None)
+    if kind is None:
+        names = [name for name, one in vars(module).items() if _is_strategy(one)]
+        raise ConfigError(f"use: {module_name} has no class {class_name!r}; {_nearest(class_name, names)}")
+    if not _is_strategy(kind):
+        raise ConfigError(f"use: {target} is no class derived from trader.strategy.base.Strategy")
+    if inspect.isabstract(kind):
+        raise ConfigError(f"use: {target} lacks {', '.join(sorted(kind.__abstractmethods__))}")
+    strategy: type[Strategy] = kind
+    return strategy
+
+
+def _import(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # the module itself or a package above it; anything else is missing inside of it
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            raise ConfigError(f"use: there is no module {name}") from error
+        raise StrategyError(f"{name}: can not be imported: {error}") from error
+    except Exception as error:
+        raise StrategyError(f"{name}: raised {type(error).__name__} when it was imported: {error}") from error
+
+
+def _is_strategy(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Strategy)
+
+
+def _refuse_unknown(kind: type[Strategy], params: dict[str, Any]) -> None:
+    parameters = inspect.signature(kind).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    unknown = [
+        f"params.{name}: unknown; {_nearest(name, tuple(parameters))}" for name in params if name not in parameters
+    ]
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+
+
+def _slots(strategy: Strategy, config: StrategyConfig, symbols: Sequence[str], timeframe: str) -> tuple[int, ...]:
+    if strategy.timeframe not in (None, timeframe):
+        raise ConfigError(f"params.timeframe: {strategy.timeframe}, but market.timeframe is {timeframe}")
+    wanted = set(symbols if config.symbols is None else config.symbols)
+    missing = [
+        f"symbols: {one} is not in market.symbols; {_nearest(one, symbols)}" for one in sorted(wanted - {*symbols})
+    ]
+    if strategy.symbol is not None:
+        if strategy.symbol not in symbols:
+            missing.append(
+                f"params.symbol: {strategy.symbol} is not in market.symbols; {_nearest(strategy.symbol, symbols)}"
+            )
+        elif strategy.symbol not in wanted:
+            missing.append(f"params.symbol: {strategy.symbol} is not among the strategy's symbols")
+        wanted = {strategy.symbol}
+    if missing:
+        raise ConfigError("\n".join(missing))
+    return tuple(slot for slot, symbol in enumerate(symbols) if symbol in wanted)
+
+
+def _unique_name(name: str, bound: Sequence[Bound]) -> str:
+    taken = {one.name for one in bound}
+    if name not in taken:
+        return name
+    return next(f"{name}-{i}" for i in range(2, len(taken) + 3) if f"{name}-{i}" not in taken)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"there are {', '.join(names)}" if names else "there are none"

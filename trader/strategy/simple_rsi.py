@@ -1,0 +1,123 @@
+"""RSI mean reversion: long when oversold, flat when overbought."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import talib
+
+from trader.codes import Direction
+from trader.domain.market import Candles, FloatArray
+from trader.domain.signal import Signals
+from trader.strategy.base import Strategy
+
+#: confidence at the threshold, and how much it rises until half of the threshold
+_CONFIDENCE_AT_THRESHOLD = 0.6
+_CONFIDENCE_RISE = 0.4
+
+#: Wilder's average forgets by (1 - 1/period) a bar: after 40 periods exp(-40), less than a float64
+#: can show, so the last bars of a window and of a whole history give the same RSI
+_PERIODS_REMEMBERED = 40
+
+
+class SimpleRSIStrategy(Strategy):
+    """Buys what has fallen fast and sells it when it has risen fast.
+
+    RSI below `oversold`: LONG, with a confidence of 0.6 at the threshold that rises to 1 at half of
+    it. RSI above `overbought`: FLAT. Else no opinion. RSI as in J. Welles Wilder, New Concepts in
+    Technical Trading Systems (1978), section VI, computed by TA-Lib.
+
+    Parameters
+    ----------
+    symbol : str, optional
+        The one symbol it is for; None: every symbol it is configured for.
+    timeframe : str, optional
+        The timeframe it needs; None: whatever the market has.
+    period : int
+        Candles that the RSI averages over, 2 to 1000.
+    oversold, overbought : float
+        Thresholds, 0 < oversold < overbought < 100.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of its range.
+    """
+
+    name = "simple_rsi"
+
+    def __init__(
+        self,
+        symbol: str | None = None,
+        timeframe: str | None = None,
+        period: int = 14,
+        oversold: float = 30.0,
+        overbought: float = 70.0,
+    ) -> None:
+        super().__init__(symbol, timeframe)
+        if isinstance(period, bool) or not isinstance(period, int) or not 2 <= period <= 1000:
+            raise ValueError(f"period must be a whole number from 2 to 1000, was {period!r}")
+        for name, value in (("oversold", oversold), ("overbought", overbought)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{name} must be a number, was {value!r}")  # noqa: TRY004 - one kind for all parameters
+        if not 0 < oversold < overbought < 100:
+            raise ValueError(f"needs 0 < oversold < overbought < 100, was oversold {oversold}, overbought {overbought}")
+        self.period = period
+        self.oversold = float(oversold)
+        self.overbought = float(overbought)
+        self.lookback_bars = max(250, _PERIODS_REMEMBERED * period + 1)
+        self.warmup_bars = period + 1
+        self._rise = 2 * _CONFIDENCE_RISE / self.oversold
+
+    def signals(self, candles: Candles) -> Signals:
+        """Return one opinion per candle."""
+        rsi = self.rsi(candles.close)
+        long = rsi < self.oversold
+        flat = rsi > self.overbought
+        direction = long * np.int8(Direction.LONG) + flat * np.int8(Direction.FLAT)
+        depth = np.minimum(_CONFIDENCE_AT_THRESHOLD + self._rise * (self.oversold - rsi), 1.0)
+        none = _nans(len(rsi))
+        return Signals(direction, np.where(long, depth, flat), none, none, rsi)
+
+    def note(self, candles: Candles, i: int) -> str:
+        """Return the RSI and the threshold it is to be compared with."""
+        rsi = float(self.rsi(candles.close)[i])
+        if np.isnan(rsi):
+            return f"no RSI({self.period}) yet"
+        if rsi < self.oversold:
+            return f"RSI({self.period}) {rsi:.1f} < {self.oversold:g}"
+        if rsi > self.overbought:
+            return f"RSI({self.period}) {rsi:.1f} > {self.overbought:g}"
+        return f"RSI({self.period}) {rsi:.1f}"
+
+    def rsi(self, close: FloatArray) -> FloatArray:
+        """Return the RSI of each bar, 0..100; NaN where there is none.
+
+        Parameters
+        ----------
+        close : ndarray of float64, shape (bars,)
+            Closing prices [quote per base].
+        """
+        rsi: FloatArray = talib.RSI(close, self.period)
+        if np.count_nonzero(rsi) < len(rsi):
+            rsi = self._mend_zeros(close, rsi)
+        return rsi
+
+    # TA-Lib says 0, the deepest oversold there is, when prices did not move at all, and also when they moved by
+    # less than 1e-14. Scaled prices show which small moves were real; a market that stands still has no RSI.
+    def _mend_zeros(self, close: FloatArray, rsi: FloatArray) -> FloatArray:
+        zero = rsi == 0
+        rsi = np.where(zero, talib.RSI(close / close[0], self.period), rsi)
+        bars = np.arange(len(close))
+        moved = np.append(True, close[1:] != close[:-1])
+        last_move = np.maximum.accumulate(np.where(moved, bars, 0))
+        rsi[zero & (bars - last_move >= self.period)] = np.nan
+        return rsi
+
+
+@lru_cache(maxsize=8)
+def _nans(bars: int) -> FloatArray:
+    nans = np.full(bars, np.nan)
+    nans.flags.writeable = False  # everybody gets the same array
+    return nans
