@@ -103,6 +103,23 @@ HALT_TEXT: dict[Halt, str] = {
 }
 
 
+class Veto(IntFlag):
+    """Why the monitor vetoes entries; each clears by itself when its cause is gone."""
+
+    STATE = 1 << 0  #: account and positions can't be read
+    BOOKS = 1 << 1  #: account and positions contradict each other
+    ENGINE = 1 << 2  #: the engine is silent
+    DISK = 1 << 3  #: the data folder is almost full
+
+
+VETO_TEXT: dict[Veto, str] = {
+    Veto.STATE: "account and positions can not be read from shared memory",
+    Veto.BOOKS: "equity is not cash and positions together; run `trader verify`",
+    Veto.ENGINE: "the engine has been silent for too long",
+    Veto.DISK: "the data folder is almost full; free disk space",
+}
+
+
 class Reason(IntEnum):
     """Why a position was opened or closed."""
 
@@ -192,3 +209,8 @@ def limit_names(mask: int) -> list[str]:
 def halt_names(mask: int) -> list[str]:
     """Return the names of the halts in a mask, lowest bit first, in lower case."""
     return [halt.name.lower() for halt in Halt if mask & halt and halt.name]
+
+
+def veto_names(mask: int) -> list[str]:
+    """Return the names of the vetoes in a mask, lowest bit first, in lower case."""
+    return [veto.name.lower() for veto in Veto if mask & veto and veto.name]
