@@ -1,0 +1,121 @@
+"""Exit plans: attached to a position when it opens, looked at inside every candle."""
+
+from __future__ import annotations
+
+import math
+
+from trader.core.compiling import kernel
+from trader.core.constants import (
+    REASON_NONE,
+    REASON_STOP,
+    REASON_STOP_GAP,
+    REASON_TARGET,
+    REASON_TARGET_GAP,
+    REASON_TRAILING,
+)
+from trader.core.rounding import from_steps, steps_down, steps_up
+
+
+@kernel
+def stop_on_grid(price, sign, tick_size, entry_price):
+    """Round a stop towards the entry, which loses less, but never onto it.
+
+    Where that leaves no distance (a price of few ticks), it is rounded away from the entry. The lowest
+    level is one tick: a long position of one tick then has no stop that can be reached.
+    """
+    ticks = steps_up(price, tick_size) if sign > 0 else steps_down(price, tick_size)
+    if sign * (entry_price - from_steps(ticks, tick_size)) <= 0.0 < sign * (entry_price - price):
+        ticks -= sign
+    return from_steps(max(ticks, 1), tick_size)
+
+
+@kernel
+def target_on_grid(price, sign, tick_size, entry_price):
+    """Round a target towards the entry, which is reached sooner, but never onto it."""
+    ticks = steps_down(price, tick_size) if sign > 0 else steps_up(price, tick_size)
+    if sign * (from_steps(ticks, tick_size) - entry_price) <= 0.0 < sign * (price - entry_price):
+        ticks += sign
+    return from_steps(max(ticks, 1), tick_size)
+
+
+@kernel
+def default_stop(price, sign, limits):
+    """Return where the configuration puts a stop for a position from `price` on."""
+    return price * (1.0 - sign * limits["stop_loss_frac"])
+
+
+@kernel
+def set_plan(slot, limits, stop_price, target_price):
+    """Give an open position its plan: what the entry brought, the configured default for what it left NaN."""
+    entry = slot["entry_price"]
+    tick = slot["tick_size"]
+    sign = 1 if slot["quantity"] > 0.0 else -1
+    if math.isnan(stop_price):
+        stop_price = default_stop(entry, sign, limits)
+    if math.isnan(target_price):
+        target_price = entry * (1.0 + sign * limits["take_profit_frac"])
+    slot["stop_price"] = stop_on_grid(stop_price, sign, tick, entry) if stop_price > 0.0 else math.nan
+    slot["target_price"] = target_on_grid(target_price, sign, tick, entry) if target_price > 0.0 else math.nan
+    slot["trailing_stop_frac"] = limits["trailing_stop_frac"]
+    hold_ns = limits["max_hold_ns"]
+    slot["expires_ns"] = slot["entry_ns"] + hold_ns if hold_ns > 0 else 0
+
+
+@kernel
+def clear_plan(slot):
+    """Take the plan from a position that is closed."""
+    slot["stop_price"] = math.nan
+    slot["target_price"] = math.nan
+    slot["trailing_stop_frac"] = math.nan
+    slot["best_price"] = math.nan
+    slot["expires_ns"] = 0
+
+
+@kernel
+def trailing_level(slot, sign):
+    """Return the trailing stop by the best price known so far; NaN: none."""
+    best = slot["best_price"]
+    level = best * (1.0 - sign * slot["trailing_stop_frac"])
+    if math.isnan(level):
+        return level
+    return stop_on_grid(level, sign, slot["tick_size"], best)
+
+
+@kernel
+def find_exit(slot, candle):
+    """Return why and at which price a position ends inside a candle: (reason, price, pays slippage, at the open).
+
+    Reason 0: it doesn't. The order in which levels are tried is the convention: nobody knows the way
+    that prices went inside a candle, so the stop is assumed to come first.
+    """
+    sign = 1 if slot["quantity"] > 0.0 else -1
+    opened = candle["open"]
+    stop = slot["stop_price"]
+    gap_reason = REASON_STOP_GAP
+    touch_reason = REASON_STOP
+    trailing = trailing_level(slot, sign)
+    if not math.isnan(trailing) and (math.isnan(stop) or sign * (trailing - stop) > 0.0):
+        stop = trailing
+        gap_reason = REASON_TRAILING
+        touch_reason = REASON_TRAILING
+    worst = candle["low"] if sign > 0 else candle["high"]
+    best = candle["high"] if sign > 0 else candle["low"]
+    if sign * (opened - stop) <= 0.0:  # false for NaN
+        return gap_reason, opened, True, True
+    if sign * (worst - stop) <= 0.0:
+        return touch_reason, stop, True, False
+    target = slot["target_price"]
+    if sign * (opened - target) >= 0.0:
+        return REASON_TARGET_GAP, opened, False, True
+    if sign * (best - target) >= 0.0:
+        return REASON_TARGET, target, False, False
+    return REASON_NONE, 0.0, False, False
+
+
+@kernel
+def follow_best(slot, candle):
+    """Let the trailing stop's best price follow a candle that has passed."""
+    if slot["quantity"] > 0.0:
+        slot["best_price"] = max(slot["best_price"], candle["high"])
+    else:
+        slot["best_price"] = min(slot["best_price"], candle["low"])

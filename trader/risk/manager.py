@@ -1,0 +1,190 @@
+"""The risk manager: hands each entry signal to the compiled check and turns the answer into a verdict.
+
+The only place where `Approved` is made. It decides nothing itself: limits, sizing and halts
+are the core's, so that a backtest, which has no manager, decides the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.codes import Direction, Halt, Limit, Reason, Side
+from trader.config.sections import Config
+from trader.core.kernels import check_entry
+from trader.core.records import DESK, SLOT
+from trader.domain.order import OrderRequest
+from trader.domain.signal import Signal
+from trader.domain.verdict import Approved, Broken, Refused
+from trader.risk.exit_plan import write_costs, write_limits
+from trader.units import exact
+
+Records = npt.NDArray[np.void]
+
+#: what an owner's `resume` lifts; the other halts end with their cause
+RESUMABLE = Halt.PAUSED | Halt.DRAWDOWN
+
+
+class EnhancedRiskManager:
+    """Checks entries against every limit, and holds the switches that halt them.
+
+    Parameters
+    ----------
+    desk : ndarray of DESK, shape (1,)
+        The account; its limits, gate, request and verdict are written here.
+    slots : ndarray of SLOT, shape (n_symbols,)
+        One per symbol, instruments filled in.
+    symbols : sequence of str
+        Symbol of each slot.
+    """
+
+    def __init__(self, desk: Records, slots: Records, symbols: Sequence[str]) -> None:
+        if desk.dtype != DESK or slots.dtype != SLOT or len(slots) != len(symbols):
+            raise ValueError(f"want a desk and {len(symbols)} slots, got {desk.shape} and {slots.shape}")
+        self._desk = desk
+        self._slots = slots
+        self._slot_of = {symbol: index for index, symbol in enumerate(symbols)}
+        # one-element views by field, made once: making them takes longer than the check
+        self._account = desk["account"]
+        self._gate = desk["gate"]
+        self._request = desk["request"]
+        self._verdict = desk["verdict"]
+
+    def apply_limits(self, config: Config, epoch: int) -> None:
+        """Put the limits, exits and costs of a configuration in force, for the next check on.
+
+        Parameters
+        ----------
+        config : Config
+            A valid configuration.
+        epoch : int
+            Its number, which readers of the limits are shown.
+        """
+        write_limits(self._desk, config, epoch)
+        write_costs(self._slots, config)
+
+    def evaluate(
+        self,
+        signal: Signal,
+        now_ns: int,
+        lease_until_ns: int,
+        clear_until_ns: int,
+        boottime_ns: int,
+        decision_id: int = 0,
+    ) -> Approved | Refused:
+        """Size an entry and check it against every limit.
+
+        Parameters
+        ----------
+        signal : Signal
+            LONG or SHORT; its NaN levels stand for the configured defaults.
+        now_ns : int
+            Market time, against which the age of the last price counts [ns UTC].
+        lease_until_ns : int
+            The supervisor's lease [CLOCK_BOOTTIME ns].
+        clear_until_ns : int
+            Until when the monitor sees no reason for a veto [CLOCK_BOOTTIME ns].
+        boottime_ns : int
+            When those two were read [CLOCK_BOOTTIME ns].
+        decision_id : int
+            The decision that this follows from.
+
+        Returns
+        -------
+        Approved or Refused
+            The request with its exact quantity; when refused, with every limit that it would break.
+
+        Raises
+        ------
+        ValueError
+            When the signal asks for no entry, or for a symbol that is not traded here.
+        """
+        if signal.direction not in (Direction.LONG, Direction.SHORT):
+            raise ValueError(f"{signal.direction.name} of {signal.strategy} is no entry: risk checks LONG and SHORT")
+        slot = self._slot_of.get(signal.symbol)
+        if slot is None:
+            raise ValueError(f"{signal.symbol} has no slot here; traded are {', '.join(self._slot_of)}")
+        self._gate[0] = (boottime_ns, lease_until_ns, clear_until_ns)
+        self._request[0] = (
+            slot,
+            int(signal.direction),
+            signal.confidence,
+            0.0,
+            signal.price,
+            signal.stop_price,
+            signal.target_price,
+            now_ns,
+        )
+        check_entry(self._desk, self._slots)
+        request = self._order_request(signal, slot, decision_id)
+        broken = self._broken()
+        return Refused(request, broken) if broken else Approved(request)
+
+    def pause(self) -> None:
+        """Refuse entries until `resume`; exits go on."""
+        self.halt(Halt.PAUSED)
+
+    def resume(self) -> Halt:
+        """Lift what an owner can lift: a pause, and a halt for drawdown.
+
+        After a halt for drawdown the drawdown counts from today's equity: with the old peak the next
+        event would halt again, and resuming would mean nothing. The worst drawdown stays on record.
+
+        Returns
+        -------
+        Halt
+            What was lifted.
+        """
+        account = self._account
+        lifted = Halt(int(account["halt_mask"][0])) & RESUMABLE
+        if lifted & Halt.DRAWDOWN:
+            account["peak_equity"] = account["equity"]
+            account["drawdown_frac"] = 0.0
+        self.release(RESUMABLE)
+        return lifted
+
+    def halt(self, cause: Halt) -> None:
+        """Refuse entries for a cause, until `release` of the same."""
+        self._account["halt_mask"] |= int(cause)
+
+    def release(self, cause: Halt) -> None:
+        """End the halts of a cause; those of other causes stand."""
+        self._account["halt_mask"] &= ~int(cause)
+
+    @property
+    def halts(self) -> Halt:
+        """Why entries are halted now."""
+        return Halt(int(self._account["halt_mask"][0]))
+
+    def _order_request(self, signal: Signal, slot: int, decision_id: int) -> OrderRequest:
+        lots = int(self._verdict["lots"][0])
+        return OrderRequest(
+            symbol=signal.symbol,
+            side=Side.BUY if signal.direction == Direction.LONG else Side.SELL,
+            quantity=lots * exact(float(self._slots["lot_size"][slot])) if lots else Decimal(0),
+            reference_price=signal.price,
+            reason=Reason.SIGNAL,
+            strategy=signal.strategy,
+            confidence=signal.confidence,
+            stop_price=_given(signal.stop_price),
+            target_price=_given(signal.target_price),
+            reduce_only=False,
+            decision_id=decision_id,
+        )
+
+    def _broken(self) -> tuple[Broken, ...]:
+        mask = int(self._verdict["mask"][0])
+        if not mask:
+            return ()
+        observed, bound = self._verdict["observed"][0], self._verdict["bound"][0]
+        bits = (bit for bit in range(mask.bit_length()) if mask >> bit & 1)
+        return tuple(Broken(Limit(1 << bit), float(observed[bit]), float(bound[bit])) for bit in bits)
+
+
+def _given(level: float) -> float:
+    """Return a level that the strategy named; NaN where the fill price is to decide."""
+    return level if math.isfinite(level) else math.nan
