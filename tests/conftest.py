@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+
+
+def _kernel_cache() -> str:
+    """Return a private folder for compiled kernels, one per version of the sources that are compiled.
+
+    numba itself does not notice when a kernel's callee changes in another file. Each worker of xdist has its own:
+    two that write the same cache at once can spoil it.
+    """
+    root = Path(__file__).parents[1] / "trader"
+    digest = hashlib.sha256(os.environ.get("PYTEST_XDIST_WORKER", "").encode())
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_bytes()
+        if b"numba" in text or path.parent.name == "core":
+            digest.update(path.name.encode() + text)
+    folder = Path(tempfile.gettempdir()) / f"trader-test-kernels-{os.getuid()}" / digest.hexdigest()[:16]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.parent.stat().st_uid != os.getuid():  # a cached kernel is code: never run another user's
+        return tempfile.mkdtemp(prefix="trader-test-kernels-")
+    return str(folder)
+
+
+# before anything imports numba; processes that tests start inherit it
+os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
 
 
 @pytest.fixture(scope="session")

@@ -252,3 +252,9 @@ def new_slots(count: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
 def new_events(slots: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Return room for the events of one kernel call over `slots` symbols, dtype `CORE_EVENT`."""
     return np.zeros(slots * EVENTS_PER_SLOT + EVENTS_EXTRA, CORE_EVENT)
+
+
+def fund(desk: np.ndarray[tuple[int], np.dtype[np.void]], capital: float) -> None:
+    """Give a new desk its cash: equity, peak and the first day's start are that amount too."""
+    for field in ("cash", "equity", "initial_capital", "peak_equity", "day_start_equity"):
+        desk["account"][field] = capital
