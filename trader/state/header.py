@@ -25,7 +25,6 @@ PAGE = 4096
 MAGIC = b"TRADERSM"
 BYTE_ORDER = 0x0102_0304
 MAX_RUN_ID = 64
-MAX_META = 16 << 20
 MAX_SYMBOLS = 100_000
 
 # magic, byte order, layout version, header size, total size, schema, state and layout hash,
@@ -94,10 +93,30 @@ def body_offset(meta_bytes: int) -> int:
 
 
 def encode(header: Header) -> bytes:
-    """Return the fixed fields and their CRC."""
+    """Return the fixed fields and their CRC.
+
+    Parameters
+    ----------
+    header : Header
+        What to write.
+
+    Returns
+    -------
+    bytes
+        `HEADER_BYTES` of them.
+
+    Raises
+    ------
+    ValueError
+        When a field has no room or makes no sense.
+    """
     run_id = header.run_id.encode()
     if len(run_id) > MAX_RUN_ID:
         raise ValueError(f"run id {header.run_id!r} is longer than {MAX_RUN_ID} bytes")
+    if not 0 <= header.n_symbols <= MAX_SYMBOLS or header.generation < 1:
+        raise ValueError(
+            f"generation {header.generation} with {header.n_symbols} symbols: from 1, and 0..{MAX_SYMBOLS}"
+        )
     data = _FIELDS.pack(
         MAGIC,
         BYTE_ORDER,
@@ -175,7 +194,7 @@ def decode(data: bytes, path: Path) -> Header:
         role=Role(role),
         generation=generation,
         n_symbols=symbols,
-        run_id=run_id.rstrip(b"\0").decode(),
+        run_id=run_id.rstrip(b"\0").decode(errors="replace"),
         owner_pid=pid,
         owner_started=started,
         created_ns=created,

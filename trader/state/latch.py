@@ -101,7 +101,7 @@ load_relaxed, load_acquire = _load("monotonic"), _load("acquire")
 store_relaxed, store_release = _store("monotonic"), _store("release")
 
 
-@njit(int64(types.Array(int64, 1, "C", readonly=True)), cache=True, nogil=True)
+@njit(int64(int64[::1]), cache=True, nogil=True)
 def publish(plan):
     """Publish the parts that a plan names as the slot's next update.
 
@@ -138,7 +138,7 @@ def publish(plan):
     return sequence
 
 
-@njit(int64(types.Array(int64, 1, "C", readonly=True), int64), cache=True, nogil=True)
+@njit(int64(int64[::1], int64), cache=True, nogil=True)
 def snapshot(plan, spins):
     """Copy the newest complete update of a slot into the parts that a plan names.
 

@@ -131,7 +131,8 @@ def find(base: Path | None = None, config: LocatedConfig | None = None) -> Insta
         The runtime folder is where the data folder's link `run` leads, when there is one.
     """
     start = base_dir(base)
-    own = any(os.path.lexists(start / name) for name in ("ledger.db", "run"))
+    # a link: the folder /run, below a current folder of /, is not ours
+    own = (start / "ledger.db").exists() or (start / "run").is_symlink()
     data_dir = start if own else start / (config.data_dir if config else "data")
     link = data_dir / "run"
     runtime = data_dir / link.readlink() if link.is_symlink() else runtime_dir(data_dir)

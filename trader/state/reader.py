@@ -16,16 +16,14 @@ import numpy as np
 
 from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import Role
-from trader.errors import NotRunning, SegmentMissing
+from trader.errors import LayoutMismatch, NotRunning, SegmentMissing
 from trader.state.layout import Records
 from trader.state.paths import InstancePaths
 from trader.state.segment import Segment, as_role
-from trader.state.slots import SlotReader
+from trader.state.slots import SlotReader, Word
 
 #: how often the supervisor's process is looked up
 ALIVE_CHECK_NS = NS_PER_S // 4
-#: a worker may be replaced while its segment is looked for
-TRIES = 3
 #: a position of the equity curve: generation above, position in that generation's ring below
 _POSITION_BITS = 32
 
@@ -44,17 +42,24 @@ class Book:
 
 
 class _Mapped:
-    """A segment and the readers made of it."""
+    """A segment and the readers made of it, each made once."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self._readers: dict[str, SlotReader] = {}
+        self._words: dict[str, Word] = {}
 
     def reader(self, slot: str) -> SlotReader:
         found = self._readers.get(slot)
         if found is None:
             found = self._readers[slot] = self.segment.reader(slot)
         return found
+
+    def word(self, name: str) -> int:
+        found = self._words.get(name)
+        if found is None:
+            found = self._words[name] = self.segment.word(name)
+        return found.get()
 
 
 class StateReader:
@@ -63,6 +68,8 @@ class StateReader:
     Every method raises `NotRunning` when no service runs there, `SegmentMissing` when the process asked for
     has none, `UnreadableSlot` when it has published nothing yet, and `LayoutMismatch` when the service
     is of another version.
+
+    Not for use by several threads at once.
 
     Parameters
     ----------
@@ -74,6 +81,8 @@ class StateReader:
         self._paths = paths
         self._mapped: dict[Role, _Mapped] = {}
         self._alive_until_ns = 0
+        self._table_sequence = 0
+        self._generations: list[int] = []
 
     @property
     def run_id(self) -> str:
@@ -90,15 +99,15 @@ class StateReader:
 
     def lease_until_ns(self) -> int:
         """Return how long entries are allowed [CLOCK_BOOTTIME ns]; 0: not at all."""
-        return self._supervisor().segment.word("lease_until_ns").get()
+        return self._supervisor().word("lease_until_ns")
 
     def clear_until_ns(self) -> int:
         """Return how long the monitor has no objection [CLOCK_BOOTTIME ns]."""
-        return self._of(Role.MONITOR, lambda mapped: mapped.segment.word("clear_until_ns").get())
+        return self._of(Role.MONITOR, lambda mapped: mapped.word("clear_until_ns"))
 
     def veto_mask(self) -> int:
         """Return the monitor's objections."""
-        return self._of(Role.MONITOR, lambda mapped: mapped.segment.word("veto_mask").get())
+        return self._of(Role.MONITOR, lambda mapped: mapped.word("veto_mask"))
 
     def health(self) -> np.void:
         """Return the monitor's last findings: a record of dtype `HEALTH`."""
@@ -151,6 +160,7 @@ class StateReader:
         mapped = self._mapped.get(Role.SUPERVISOR)
         if mapped is None or not self._still_there(mapped.segment):
             self._mapped.clear()
+            self._table_sequence = 0
             mapped = self._mapped[Role.SUPERVISOR] = _Mapped(self._find_supervisor())
             self._alive_until_ns = boottime_ns() + ALIVE_CHECK_NS
         return mapped
@@ -187,9 +197,9 @@ class StateReader:
         return segment
 
     def _worker(self, role: Role) -> _Mapped:
-        for _ in range(TRIES):
+        for last in (False, False, True):
             supervisor = self._supervisor()
-            generation = int(self.workers()[role]["generation"])
+            generation = self._generation(supervisor, role)
             mapped = self._mapped.get(role)
             if mapped is not None and mapped.segment.generation == generation:
                 return mapped
@@ -198,12 +208,25 @@ class StateReader:
                 break
             path = self._paths.segment(role.name.lower(), generation)
             try:
-                segment = Segment.attach(path, role=role, run_id=supervisor.segment.run_id)
+                segment = Segment.attach(path, role=role, run_id=supervisor.segment.run_id, generation=generation)
             except SegmentMissing:
-                continue
-            mapped = self._mapped[role] = _Mapped(segment)
-            return mapped
+                self._alive_until_ns = 0  # the worker, or the whole service, may have been replaced just now
+            except LayoutMismatch:
+                if last:
+                    raise
+                self._alive_until_ns = 0
+            else:
+                mapped = self._mapped[role] = _Mapped(segment)
+                return mapped
         raise SegmentMissing(f"the {role.name.lower()} has no shared state in {self._paths.runtime_dir}: it is not up")
+
+    def _generation(self, supervisor: _Mapped, role: Role) -> int:
+        table = supervisor.reader("workers")
+        sequence = table.sequence
+        if sequence == 0 or sequence != self._table_sequence:
+            self._generations = table.read()["workers"]["generation"].tolist()
+            self._table_sequence = sequence
+        return self._generations[role]
 
 
 def _one(records: Records) -> np.void:

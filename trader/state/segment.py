@@ -70,6 +70,8 @@ class Segment:
         ------
         StateError
             When the file exists or can't be made.
+        ValueError
+            When an argument has no room in the header.
         """
         text = headers.encode_meta(meta)
         header = _new_header(as_role(role), generation, n_symbols, run_id, text)
@@ -78,6 +80,7 @@ class Segment:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(f"{path}: the segment can not be made: {error.strerror}") from error
+        finished = False
         try:
             # Reserved now: a full tmpfs is an error here, and SIGBUS at the first write otherwise.
             os.posix_fallocate(descriptor, 0, header.total_bytes)
@@ -85,16 +88,24 @@ class Segment:
             words = _map(descriptor, header, writable=True)
             os.pwrite(descriptor, encoded, 0)
             inode = os.fstat(descriptor).st_ino
+            finished = True
         except OSError as error:
-            path.unlink(missing_ok=True)
             raise StateError(f"{path}: {header.total_bytes} bytes can not be had: {error.strerror}") from error
         finally:
             os.close(descriptor)
+            if not finished:
+                path.unlink(missing_ok=True)
         return cls(path, header, words, meta, inode)
 
     @classmethod
     def attach(
-        cls, path: Path, *, writable: bool = False, role: Role | str | None = None, run_id: str | None = None
+        cls,
+        path: Path,
+        *,
+        writable: bool = False,
+        role: Role | str | None = None,
+        run_id: str | None = None,
+        generation: int | None = None,
     ) -> Self:
         """Map an existing segment, read-only unless told.
 
@@ -108,6 +119,8 @@ class Segment:
             Refuse a segment of another role.
         run_id : str, optional
             Refuse a segment of another run.
+        generation : int, optional
+            Refuse a segment of another incarnation.
 
         Returns
         -------
@@ -126,7 +139,8 @@ class Segment:
             status = os.fstat(descriptor)
             _check_file(path, status)
             header = headers.decode(os.pread(descriptor, headers.HEADER_BYTES, 0), path)
-            _check_wanted(path, header, status.st_size, role, run_id)
+            _check_size(path, header, status.st_size)
+            _check_wanted(path, header, role, run_id, generation)
             meta = headers.decode_meta(os.pread(descriptor, header.meta_bytes, headers.PAGE), header, path)
             words = _map(descriptor, header, writable=writable)
         finally:
@@ -282,12 +296,19 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         raise LayoutMismatch(f"{path}: has mode {stat.S_IMODE(status.st_mode):04o}, others could write; expected 0600")
 
 
-def _check_wanted(path: Path, header: Header, size: int, role: Role | str | None, run_id: str | None) -> None:
+def _check_size(path: Path, header: Header, size: int) -> None:
     if size != header.total_bytes:
         raise LayoutMismatch(f"{path}: has {size} bytes, its header says {header.total_bytes}")
+
+
+def _check_wanted(
+    path: Path, header: Header, role: Role | str | None, run_id: str | None, generation: int | None
+) -> None:
     if role is not None and header.role is not as_role(role):
         raise LayoutMismatch(
             f"{path}: is a segment of the {header.role.name.lower()}, expected the {as_role(role).name.lower()}'s"
         )
     if run_id is not None and header.run_id != run_id:
         raise LayoutMismatch(f"{path}: belongs to run {header.run_id!r}, expected {run_id!r}")
+    if generation is not None and header.generation != generation:
+        raise LayoutMismatch(f"{path}: is of generation {header.generation}, expected {generation}")
