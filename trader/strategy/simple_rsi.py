@@ -16,6 +16,8 @@ from trader.strategy.base import Strategy
 _CONFIDENCE_AT_THRESHOLD = 0.6
 _CONFIDENCE_RISE = 0.4
 
+_LONG, _FLAT = np.int8(Direction.LONG), np.int8(Direction.FLAT)
+
 #: Wilder's average forgets by (1 - 1/period) a bar: after 40 periods exp(-40), less than a float64
 #: can show, so the last bars of a window and of a whole history give the same RSI
 _PERIODS_REMEMBERED = 40
@@ -68,15 +70,17 @@ class SimpleRSIStrategy(Strategy):
         self.overbought = float(overbought)
         self.lookback_bars = max(250, _PERIODS_REMEMBERED * period + 1)
         self.warmup_bars = period + 1
+        # confidence = 0.6 + rise * (oversold - rsi), in one multiplication per bar
         self._rise = 2 * _CONFIDENCE_RISE / self.oversold
+        self._highest = _CONFIDENCE_AT_THRESHOLD + self._rise * self.oversold
 
     def signals(self, candles: Candles) -> Signals:
         """Return one opinion per candle."""
         rsi = self.rsi(candles.close)
         long = rsi < self.oversold
         flat = rsi > self.overbought
-        direction = long * np.int8(Direction.LONG) + flat * np.int8(Direction.FLAT)
-        depth = np.minimum(_CONFIDENCE_AT_THRESHOLD + self._rise * (self.oversold - rsi), 1.0)
+        direction = long.view(np.int8) * _LONG | flat.view(np.int8) * _FLAT
+        depth = np.minimum(self._highest - self._rise * rsi, 1.0)
         none = _nans(len(rsi))
         return Signals(direction, np.where(long, depth, flat), none, none, rsi)
 
