@@ -93,12 +93,19 @@ def load_entry(entry: str) -> type:
 
 
 def _run(entry: str, context: WorkerContext, line: socket.socket) -> int:
-    from trader.logs import setup_logging
+    from trader.logs import dropped_records, setup_logging
     from trader.process.worker import run_worker
 
     logs = setup_logging(context.role, context.paths.log_dir, context.config.logging.level, context.run_id)
     prepare_environment(context)
     try:
-        return asyncio.run(run_worker(lambda: load_entry(entry), context, Channel(line)))
+        worker = run_worker(
+            lambda: load_entry(entry),
+            context,
+            Channel(line),
+            log_dropped=dropped_records,
+            set_log_level=logs.set_level,
+        )
+        return asyncio.run(worker)
     finally:
         logs.close()

@@ -19,7 +19,7 @@ import numpy as np
 from trader.clock import boottime_ns
 from trader.codes import WorkerState
 from trader.config.sections import Config
-from trader.errors import EXIT_GAVE_UP, EXIT_OK, TraderError
+from trader.errors import EXIT_GAVE_UP, EXIT_OK, ControlError, TraderError
 from trader.process.channel import (
     Abort,
     Channel,
@@ -134,12 +134,15 @@ class Beat:
 class Worker:
     """Runs one service from its start to its end, and answers the supervisor meanwhile."""
 
-    def __init__(self, service: WorkerService, channel: Channel, beat: Beat) -> None:
+    def __init__(
+        self, service: WorkerService, channel: Channel, beat: Beat, set_log_level: Callable[[str], None] | None = None
+    ) -> None:
         self._service = service
+        self._set_log_level = set_log_level
         self._channel = channel
         self._beat = beat
         self._started = False
-        self._prepared_epoch = 0
+        self._prepared: Prepare | None = None
         self._stop_asked = asyncio.Event()
         self._outbox: deque[Message] = deque()
         self._answers: set[asyncio.Task[None]] = set()
@@ -243,11 +246,11 @@ class Worker:
         try:
             if isinstance(message, Prepare):
                 self._service.prepare(message.config, message.epoch)
-                self._prepared_epoch = message.epoch
+                self._prepared = message
             elif isinstance(message, Commit):
-                self._service.commit()
-                self._beat.config_epoch = self._prepared_epoch
+                self._commit()
             else:
+                self._prepared = None
                 self._service.abort()
         except TraderError as error:
             return Reply(message.number, {}, str(error))
@@ -255,6 +258,15 @@ class Worker:
             log.exception("%s broke", type(message).__name__)
             return Reply(message.number, {}, f"{type(error).__name__}: {error}")
         return Reply(message.number, {})
+
+    def _commit(self) -> None:
+        if self._prepared is None:
+            raise ControlError("nothing is prepared")
+        self._service.commit()
+        self._beat.config_epoch = self._prepared.epoch
+        if self._set_log_level is not None:
+            self._set_log_level(self._prepared.config.logging.level)
+        self._prepared = None
 
     def _post(self, message: Message) -> None:
         self._outbox.append(message)
@@ -281,7 +293,14 @@ class Worker:
         self._flush()
 
 
-async def run_worker(load: Callable[[], type[WorkerService]], context: WorkerContext, channel: Channel) -> int:
+async def run_worker(
+    load: Callable[[], type[WorkerService]],
+    context: WorkerContext,
+    channel: Channel,
+    *,
+    log_dropped: Callable[[], int] | None = None,
+    set_log_level: Callable[[str], None] | None = None,
+) -> int:
     """Attach the segment, make the service, run it, and return the exit code.
 
     Parameters
@@ -292,6 +311,10 @@ async def run_worker(load: Callable[[], type[WorkerService]], context: WorkerCon
         What the worker starts from.
     channel : Channel
         The line to the supervisor.
+    log_dropped : callable, optional
+        Returns how many log records were dropped so far.
+    set_log_level : callable, optional
+        Applies the log level of a new configuration.
 
     Returns
     -------
@@ -300,7 +323,7 @@ async def run_worker(load: Callable[[], type[WorkerService]], context: WorkerCon
     """
     try:
         segment = Segment.attach(context.segment, writable=True, role=context.role, run_id=context.run_id)
-        beat = Beat(segment, context.config_epoch)
+        beat = Beat(segment, context.config_epoch, log_dropped)
         beat.publish()
         service = load()(context, segment, beat)
     except Exception as error:
@@ -309,4 +332,4 @@ async def run_worker(load: Callable[[], type[WorkerService]], context: WorkerCon
         exit_code = error.exit_code if isinstance(error, TraderError) else EXIT_GAVE_UP
         channel.send(Failed(exit_code, str(error) if deliberate else f"{type(error).__name__}: {error}"))
         return exit_code
-    return await Worker(service, channel, beat).serve()
+    return await Worker(service, channel, beat, set_log_level).serve()
