@@ -1,0 +1,136 @@
+"""Events: log records with a stable name and fields that can be searched for.
+
+    journalctl -u trader TRADER_EVENT=order.filled SYMBOL=BTC/USDT -o json
+    jq 'select(.event == "decision" and .fields.symbol == "BTC/USDT")' logs/structured.jsonl
+
+Names are part of what an owner's own tools rely on: never rename, only add.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Any
+
+
+class Event(StrEnum):
+    """Names of what happens."""
+
+    SERVICE_READY = "service.ready"
+    SERVICE_STOPPING = "service.stopping"
+    SERVICE_STOPPED = "service.stopped"
+    WORKER_STARTED = "worker.started"
+    WORKER_READY = "worker.ready"
+    WORKER_DIED = "worker.died"
+    WORKER_HUNG = "worker.hung"
+    WORKER_GAVE_UP = "worker.gave_up"
+    RELOAD_APPLIED = "reload.applied"
+    RELOAD_REJECTED = "reload.rejected"
+    CONTROL = "control"  #: an owner's command was carried out
+    DECISION = "decision"
+    ORDER_SENT = "order.sent"
+    ORDER_FILLED = "order.filled"
+    ORDER_REJECTED = "order.rejected"
+    ORDER_CANCELED = "order.canceled"
+    POSITION_OPENED = "position.opened"
+    POSITION_CLOSED = "position.closed"
+    HALTED = "trading.halted"
+    RESUMED = "trading.resumed"
+    DAY_ROLLED = "trading.day_rolled"
+    LOGS_DROPPED = "logs.dropped"
+
+
+TRADES = "trader.trades"
+DECISIONS = "trader.decisions"
+
+#: what became of nothing: told at DEBUG only, or every cycle would fill the console
+QUIET_DECISIONS = frozenset(
+    {"hold", "not_chosen", "nothing_to_exit", "warming_up", "no_new_candle"},
+)
+
+_trades = logging.getLogger(TRADES)
+_decisions = logging.getLogger(DECISIONS)
+
+
+def log_event(log: logging.Logger, level: int, event: str, message: str, **fields: Any) -> None:
+    """Log a message as a named event with fields.
+
+    Parameters
+    ----------
+    log : Logger
+        The module's own.
+    level : int
+        As in `logging`.
+    event : str
+        One of `Event`, or a dotted name of one's own.
+    message : str
+        What has happened, for people; not a format string.
+    **fields
+        Searchable facts: symbol, order_id, price, ...; None is left out.
+    """
+    if log.isEnabledFor(level):
+        known = {name: value for name, value in fields.items() if value is not None}
+        log.log(level, "%s", message, extra={"event": str(event), "fields": known}, stacklevel=2)
+
+
+def log_trade_event(
+    event_type: str,
+    symbol: str,
+    action: str,
+    price: Any = None,
+    quantity: Any = None,
+    confidence: float | None = None,
+    **fields: Any,
+) -> None:
+    """Log what happened to an order or a position; lands in trades.log as well.
+
+    Parameters
+    ----------
+    event_type : str
+        One of `Event`: "order.sent", "order.filled", "position.closed", ...
+    symbol : str
+        As in BTC/USDT.
+    action : str
+        "buy", "sell", "close", ...
+    price : float or Decimal, optional
+        [quote per base].
+    quantity : float or Decimal, optional
+        [base].
+    confidence : float, optional
+        0..1.
+    **fields
+        More facts: fee, pnl, reason, order_id, market_time, ...
+    """
+    words = [str(event_type), action, symbol]
+    if quantity is not None:
+        words.append(f"{quantity}")
+    if price is not None:
+        words.append(f"at {price}")
+    facts = {"symbol": symbol, "action": action, "price": price, "quantity": quantity, "confidence": confidence}
+    log_event(_trades, logging.INFO, event_type, " ".join(words), **facts, **fields)
+
+
+def log_decision(
+    decision_type: str, symbol: str, confidence: float | None = None, justification: str = "", **fields: Any
+) -> None:
+    """Log what became of a strategy's opinion; idle ones at DEBUG.
+
+    Parameters
+    ----------
+    decision_type : str
+        A name of `codes.Decided` in lower case: "ordered", "denied", "hold", ...
+    symbol : str
+        As in BTC/USDT.
+    confidence : float, optional
+        0..1.
+    justification : str
+        Why, for people.
+    **fields
+        More facts: decision_id, strategy, market_time, limits, ...
+    """
+    level = logging.DEBUG if decision_type in QUIET_DECISIONS else logging.INFO
+    if not _decisions.isEnabledFor(level):
+        return
+    message = f"{decision_type} {symbol}" + (f": {justification}" if justification else "")
+    facts = {"decision_type": decision_type, "symbol": symbol, "confidence": confidence, "justification": justification}
+    log_event(_decisions, level, Event.DECISION, message, **facts, **fields)
