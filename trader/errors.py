@@ -94,6 +94,12 @@ class LedgerError(TraderError):
     exit_code = EXIT_GAVE_UP
 
 
+class LedgerMissing(LedgerError):
+    """There is no ledger here yet; it begins when the service first runs."""
+
+    exit_code = EXIT_FAILED
+
+
 class LedgerDamaged(LedgerError):
     """The ledger is damaged; it was not touched."""
 

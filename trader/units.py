@@ -7,10 +7,13 @@ float64. Every crossing between the two goes through this module.
 from __future__ import annotations
 
 import re
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 
 BPS = 1e-4
 TIMEFRAME_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+#: arithmetic on money: sums and products keep every digit, and whatever would lose one raises
+EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 
 _TIMEFRAME = re.compile(r"([1-9][0-9]*)([smhdw])")
 

@@ -1,0 +1,531 @@
+"""The journal: the ledger as the engine writes it.
+
+What a step changes is collected in memory and written by `commit` as one transaction, so that a kill at any
+moment leaves the state after a whole step. When the disk can't take it, nothing is forgotten: the same work
+is tried again by the next commit. One process writes a ledger, and that is the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from trader.clock import utc_ns
+from trader.codes import Halt
+from trader.domain.decision import Decision
+from trader.domain.fill import Fill
+from trader.domain.order import Order, OrderEvent
+from trader.domain.round_trip import RoundTrip
+from trader.errors import ConfigError, DuplicateClientOrderId, LedgerUnwritable
+from trader.ledger import disk, rows, schema, seals
+from trader.ledger.books import Books
+from trader.ledger.pending import Pending
+from trader.units import plain
+
+_LIVE = "WHERE state NOT IN ('filled', 'canceled', 'rejected', 'expired', 'lost') ORDER BY order_id"
+_RESERVE_RETRY_COMMITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a ledger gave back."""
+
+    fresh: bool  #: nothing was there yet: the account begins now
+    cursor_ns: int  #: market time up to which everything was done; 0: nothing was
+    open_orders: tuple[Order, ...]  #: orders that are not in a terminal state, oldest first
+    forgotten: tuple[str, ...]  #: strategies that held positions and are no longer configured
+
+
+class Ledger:
+    """The engine's hand on its ledger; made by `Ledger.open`.
+
+    Attributes
+    ----------
+    books : Books
+        Exact balances and positions, as of what was recorded (not only what was committed).
+    strained : bool
+        The disk is so full that the reserve is spent or could not be set aside: entries should halt, exits can
+        still be written down.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, reserve: disk.Reserve) -> None:
+        self.path = path
+        self.strained = not reserve.take()
+        self._connection = connection
+        self._reserve = reserve
+        self._commits_until_reserve = 0
+        self._names: dict[str, int] = {name: key for key, name in connection.execute("SELECT name_id, name FROM names")}
+        self._name_count = len(self._names)
+        self._counts = self._load_counts()
+        self._last_order = self._greatest("order_id", "orders")
+        self._last_decision = self._greatest("decision_id", "decisions")
+        self._paper = self._load_amounts("paper_balances")
+        self._symbols: tuple[str, ...] = ()
+        self._strategy_names: tuple[str, ...] = ()
+        self._slots_written: rows.Records | None = None
+        self._pending = Pending()
+        self.books = self._load_books()
+
+    # -- opening and closing -------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: Path, *, instance: str, quote: str, initial_capital: Decimal, mode: str = "paper") -> Self:
+        """Open a ledger, or begin one.
+
+        Parameters
+        ----------
+        path : Path
+            Where it is; its folder is made when it is missing.
+        instance : str
+            Name of the instance; a ledger belongs to one.
+        quote : str
+            Currency of the account.
+        initial_capital : Decimal
+            Cash at the very start [quote].
+        mode : str
+            "paper" or "live"; play money and real money never share a ledger.
+
+        Returns
+        -------
+        Ledger
+            Ready to be restored from and written to.
+
+        Raises
+        ------
+        LedgerDamaged
+            When the file isn't whole; not a byte of it was touched.
+        LedgerTooNew
+            When a newer version of trader wrote it.
+        LedgerUnwritable
+            When it can't be written now.
+        ConfigError
+            When it belongs to another instance, currency, capital or mode.
+        """
+        begun_as = {
+            "instance": instance,
+            "quote": quote,
+            "initial_capital": plain(initial_capital),
+            "mode": mode,
+        }
+        try:
+            if disk.exists(path):
+                disk.check(path)
+            else:
+                _begin(path, begun_as, initial_capital)
+            connection = _connect(path)
+            schema.migrate(connection)
+        except sqlite3.Error as error:
+            raise disk.translated(error, path) from error
+        except OSError as error:
+            raise LedgerUnwritable(f"{path} can not be opened: {error.strerror or error}") from error
+        _refuse_another_account(connection, path, begun_as)
+        return cls(path, connection, disk.Reserve(path.with_suffix(".reserve")))
+
+    def close(self) -> None:
+        """Write what is pending and close the file; raises what `commit` raises, closed in any case."""
+        try:
+            self.commit()
+        finally:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- recording -----------------------------------------------------------------------------
+
+    def next_order_id(self) -> int:
+        """Return the next order id: 1, 2, ..., going on after a restart."""
+        self._last_order += 1
+        return self._last_order
+
+    def next_decision_id(self) -> int:
+        """Return the next decision id: 1, 2, ..., going on after a restart."""
+        self._last_decision += 1
+        return self._last_decision
+
+    def record_order(self, order: Order) -> None:
+        """Record an order that is new.
+
+        Raises
+        ------
+        DuplicateClientOrderId
+            When its client order id was used before.
+        """
+        known = self._connection.execute("SELECT 1 FROM orders WHERE client_order_id = ?", (order.client_order_id,))
+        if order.client_order_id in self._pending.client_order_ids or known.fetchone():
+            raise DuplicateClientOrderId(f"client order id {order.client_order_id} was used before")
+        self._pending.client_order_ids.add(order.client_order_id)
+        self._counts["orders"] += 1
+        self._pending.orders[order.order_id] = order
+
+    def update_order(self, order: Order, event: OrderEvent | None = None) -> None:
+        """Record what has become of an order, and the event that has brought it there."""
+        self._pending.orders[order.order_id] = order
+        if event is None:
+            return
+        self._counts["order_events"] += 1
+        number = self._counts["order_events"]
+        self._pending.order_events.append((number, order.order_id, event.value, order.state.value, order.updated_ns))
+
+    def order(self, order_id: int) -> Order | None:
+        """Return an order by its id, as it was recorded last; None when there is no such order."""
+        pending = self._pending.orders.get(order_id)
+        if pending is not None:
+            return pending
+        found = rows.fetch(self._connection, "orders", "WHERE order_id = ?", (order_id,))
+        return rows.order_from(found[0]) if found else None
+
+    def record_fill(self, fill: Fill) -> bool:
+        """Record a fill once; return False, and change nothing, when its trade id is known already."""
+        known = self._connection.execute("SELECT 1 FROM fills WHERE trade_id = ?", (fill.trade_id,))
+        if fill.trade_id in self._pending.fills or known.fetchone():
+            return False
+        self._counts["fills"] += 1
+        self._pending.fills[fill.trade_id] = (self._counts["fills"], fill)
+        return True
+
+    def record_round_trip(self, trip: RoundTrip) -> None:
+        """Record a position that was closed."""
+        self._counts["round_trips"] += 1
+        self._pending.round_trips.append(trip)
+
+    def record_decisions(self, decisions: Iterable[Decision]) -> None:
+        """Record decisions, ascending by decision id."""
+        before = len(self._pending.decisions)
+        self._pending.decisions.extend(decisions)
+        self._counts["decisions"] += len(self._pending.decisions) - before
+
+    def record_halt(self, halt: Halt, *, active: bool, time_ns: int, note: str = "") -> None:
+        """Record that entries were halted for a cause, or no longer are."""
+        self._counts["halts"] += 1
+        self._pending.halts.append((self._counts["halts"], time_ns, int(halt), int(active), note))
+
+    def record_day(self, day: int, start_equity: float, time_ns: int) -> None:
+        """Record the beginning of a UTC day."""
+        self._pending.days[day] = (day, float(start_equity), time_ns)
+
+    def paper_balances(self) -> dict[str, Decimal]:
+        """Return what the paper venue holds, by currency."""
+        return dict(self._paper)
+
+    def set_paper_balance(self, currency: str, amount: Decimal) -> None:
+        """Record what the paper venue holds of a currency now."""
+        self._paper[currency] = amount
+        self._pending.paper_balances.add(currency)
+
+    def save_state(self, desk: rows.Records, slots: rows.Records, cursor_ns: int) -> None:
+        """Take down the account and the slots as they are now, and how far market time was worked through.
+
+        Cheap (two copies): only what is newest at the next `commit` is written.
+        """
+        self._pending.state = (desk["account"].copy(), slots.copy(), cursor_ns)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Write everything recorded since the last commit in one transaction, and wait until it is on disk.
+
+        When the disk is full the reserve is given back and the write tried once more; `strained` tells.
+
+        Raises
+        ------
+        LedgerUnwritable
+            When it can't be written now; nothing is lost, a later commit tries again.
+        LedgerDamaged
+            When SQLite finds the file damaged.
+        """
+        if self._pending.is_empty and not self._changed_books():
+            return
+        self._remake_reserve()
+        try:
+            self._write()
+        except LedgerUnwritable:
+            self.strained = True
+            if not self._reserve.release():
+                raise
+            self._write()
+
+    @property
+    def uncommitted(self) -> int:
+        """How many records wait for the next commit."""
+        return len(self._pending)
+
+    def _changed_books(self) -> bool:
+        return bool(self.books.changed_balances or self.books.changed_holdings)
+
+    def _remake_reserve(self) -> None:
+        # Looking is cheap but not free: once in a while is soon enough.
+        if not self.strained:
+            return
+        self._commits_until_reserve -= 1
+        if self._commits_until_reserve < 0:
+            self._commits_until_reserve = _RESERVE_RETRY_COMMITS
+            self.strained = not self._reserve.take()
+
+    def _write(self) -> None:
+        names, slots_written = dict(self._names), self._slots_written
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._write_pending()
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._names, self._slots_written = names, slots_written
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise disk.translated(error, self.path) from error
+            raise
+        self._name_count = len(self._names)
+        self._pending = Pending()
+        self.books.changed_balances.clear()
+        self.books.changed_holdings.clear()
+
+    def _write_pending(self) -> None:
+        pending, stamp = self._pending, utc_ns()
+        decisions = self._decision_rows()
+        self._put("names", [(key, name) for name, key in list(self._names.items())[self._name_count :]])
+        self._put("orders", [rows.order_row(order) for order in pending.orders.values()], stamp)
+        self._put("order_events", pending.order_events)
+        self._put("fills", [rows.fill_row(number, fill) for number, fill in pending.fills.values()], stamp)
+        self._put("round_trips", [rows.round_trip_row(trip) for trip in pending.round_trips])
+        self._put("days", list(pending.days.values()))
+        self._put("halts", pending.halts, stamp)
+        self._put("paper_balances", [(name, plain(self._paper[name])) for name in sorted(pending.paper_balances)])
+        self._write_books()
+        self._write_decisions(decisions)
+        self._write_state()
+
+    def _put(self, table: str, values: Sequence[Sequence[Any]], stamp: int | None = None) -> None:
+        if values:
+            statement = schema.upsert(table, recorded=stamp is not None)
+            self._connection.executemany(statement, [seals.sealed(row, stamp) for row in values])
+
+    def _write_books(self) -> None:
+        books = self.books
+        self._put("balances", [(name, plain(books.balances[name])) for name in sorted(books.changed_balances)])
+        changed = sorted(books.changed_holdings)
+        gone = [(symbol,) for symbol in changed if symbol not in books.holdings]
+        self._connection.executemany("DELETE FROM positions WHERE symbol = ?", gone)
+        self._put("positions", [rows.holding_row(books.holdings[name]) for name in changed if name in books.holdings])
+
+    def _decision_rows(self) -> list[tuple[Any, ...]]:
+        name_id = self._name_id
+        return [
+            (
+                d.decision_id,
+                d.cycle,
+                d.time_ns,
+                name_id(d.strategy),
+                name_id(d.symbol),
+                d.candle_ns,
+                _real(d.price),
+                int(d.direction),
+                _real(d.confidence),
+                _real(d.value),
+                int(d.decided),
+                int(d.mask),
+                d.order_id,
+                d.detail or None,
+            )
+            for d in self._pending.decisions
+        ]
+
+    def _write_decisions(self, values: list[tuple[Any, ...]]) -> None:
+        if not values:
+            return
+        self._connection.executemany(schema.insert_decisions(), values)
+        first, last = values[0][0] // seals.DECISIONS_PER_BLOCK, values[-1][0] // seals.DECISIONS_PER_BLOCK
+        stored = self._connection.execute(
+            "SELECT block, count, seal FROM decision_seals WHERE block BETWEEN ? AND ?", (first, last)
+        )
+        blocks = {block: (count, seal) for block, count, seal in stored}
+        seals.extend_blocks(blocks, values)
+        self._put("decision_seals", [(block, count, seal) for block, (count, seal) in sorted(blocks.items())])
+
+    def _write_state(self) -> None:
+        cursor_ns = None
+        if self._pending.state is not None:
+            account, slots, cursor_ns = self._pending.state
+            self._put("account", [rows.account_row(account)])
+            self._put("slots", self._changed_slots(slots))
+            self._slots_written = slots
+        if cursor_ns is None:
+            cursor_ns = self._connection.execute("SELECT cursor_ns FROM cursor").fetchone()[0]
+        counts = (self._counts[table] for table in schema.SEALED["cursor"][2:])
+        self._put("cursor", [(1, cursor_ns, *counts)])
+
+    def _changed_slots(self, slots: rows.Records) -> list[tuple[Any, ...]]:
+        before = self._slots_written
+        return [
+            rows.slot_row(slots[index], symbol, self._strategy_names)
+            for index, symbol in enumerate(self._symbols)
+            if before is None or before[index].tobytes() != slots[index].tobytes()
+        ]
+
+    def _name_id(self, name: str) -> int:
+        return self._names.setdefault(name, len(self._names) + 1)
+
+    # -- restoring -----------------------------------------------------------------------------
+
+    def restore(
+        self, desk: rows.Records, slots: rows.Records, symbols: Sequence[str], strategy_names: Sequence[str]
+    ) -> Restored:
+        """Write the last committed state into desk and slots, bit by bit, orders in flight included.
+
+        What the configuration decides (limits, steps, costs) is left as it is.
+
+        Parameters
+        ----------
+        desk : ndarray of DESK, shape (1,)
+            Its account is written.
+        slots : ndarray of SLOT, shape (n_symbols,)
+            Written, but for the fields that the configuration decides.
+        symbols : sequence of str
+            Symbol of each slot.
+        strategy_names : sequence of str
+            Name of each configured strategy.
+
+        Returns
+        -------
+        Restored
+            How far the work was done, and the orders that are still open.
+
+        Raises
+        ------
+        ConfigError
+            When a position or an order is open in a symbol that is not configured.
+        """
+        self._symbols, self._strategy_names = tuple(symbols), tuple(strategy_names)
+        open_orders = tuple(rows.order_from(row) for row in rows.fetch(self._connection, "orders", _LIVE))
+        self._refuse_missing_symbols(open_orders)
+        account = rows.fetch(self._connection, "account")
+        if not account:
+            self._start_account(desk)
+            return Restored(fresh=True, cursor_ns=0, open_orders=open_orders, forgotten=())
+        rows.fill_account(desk["account"], account[0])
+        forgotten = self._restore_slots(slots)
+        cursor_ns = self._connection.execute("SELECT cursor_ns FROM cursor").fetchone()[0]
+        return Restored(fresh=False, cursor_ns=cursor_ns, open_orders=open_orders, forgotten=forgotten)
+
+    def _restore_slots(self, slots: rows.Records) -> tuple[str, ...]:
+        stored = {row[0]: row for row in rows.fetch(self._connection, "slots")}
+        forgotten = set()
+        for index, symbol in enumerate(self._symbols):
+            row = stored.get(symbol)
+            if row is not None:
+                rows.fill_slot(slots, index, row, self._strategy_names)
+                forgotten |= {name for name in row[1:3] if name is not None and name not in self._strategy_names}
+        return tuple(sorted(forgotten))
+
+    def _refuse_missing_symbols(self, open_orders: Sequence[Order]) -> None:
+        held = set(self.books.holdings) - set(self._symbols)
+        ordered = {order.symbol for order in open_orders} - set(self._symbols)
+        missing = sorted(held | ordered)
+        if missing:
+            raise ConfigError(
+                f"market.symbols: {', '.join(missing)} can not be left out while a position or an order is open there: "
+                "put it back, close it with `trader close`, then take it out"
+            )
+
+    def _start_account(self, desk: rows.Records) -> None:
+        cash = float(self.books.balance(self._meta("quote")))
+        account = desk["account"]
+        for field in ("cash", "equity", "peak_equity", "day_start_equity"):
+            account[field] = cash
+        account["initial_capital"] = float(self._meta("initial_capital"))
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def _meta(self, key: str) -> str:
+        return str(self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+
+    def _load_counts(self) -> dict[str, int]:
+        columns = schema.SEALED["cursor"][2:]
+        return dict(zip(columns, rows.fetch(self._connection, "cursor")[0][2:], strict=True))
+
+    def _greatest(self, column: str, table: str) -> int:
+        return int(self._connection.execute(f"SELECT coalesce(max({column}), 0) FROM {table}").fetchone()[0])  # noqa: S608
+
+    def _load_amounts(self, table: str) -> dict[str, Decimal]:
+        return {currency: Decimal(amount) for currency, amount in rows.fetch(self._connection, table)}
+
+    def _load_books(self) -> Books:
+        holdings = [rows.holding_from(row) for row in rows.fetch(self._connection, "positions")]
+        balances = self._load_amounts("balances")
+        return Books(balances, {holding.symbol: holding for holding in holdings}, self._counts["round_trips"])
+
+
+def _real(value: float) -> float | None:
+    # a REAL column forgets the sign of -0.0, and NaN is NULL
+    return value + 0.0 if value == value else None  # noqa: PLR0124 - only NaN differs from itself
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_size_limit = 8388608")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _begin(path: Path, begun_as: dict[str, str], initial_capital: Decimal) -> None:
+    """Begin a ledger beside its place and move it there whole: a kill leaves either none or a complete one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    for leftover in (fresh, disk.wal_path(fresh), disk.shm_path(fresh)):
+        leftover.unlink(missing_ok=True)
+    connection = _connect(fresh)
+    try:
+        schema.migrate(connection)
+        _write_first_rows(connection, begun_as, initial_capital)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    # what an empty ledger's log may have left behind belongs to no ledger
+    for leftover in (disk.wal_path(path), disk.shm_path(path)):
+        leftover.unlink(missing_ok=True)
+    fresh.rename(path)
+    _sync_folder(path.parent)
+
+
+def _write_first_rows(connection: sqlite3.Connection, begun_as: dict[str, str], initial_capital: Decimal) -> None:
+    meta = {**begun_as, "format": str(schema.VERSION)}
+    amount = (begun_as["quote"], plain(initial_capital))
+    connection.execute("BEGIN IMMEDIATE")
+    for item in meta.items():
+        connection.execute(schema.upsert("meta", recorded=True), seals.sealed(item, utc_ns()))
+    connection.execute(schema.upsert("balances"), seals.sealed(amount))
+    if begun_as["mode"] == "paper":
+        connection.execute(schema.upsert("paper_balances"), seals.sealed(amount))
+    counts = [0] * len(schema.SEALED["cursor"][2:])
+    connection.execute(schema.upsert("cursor"), seals.sealed((1, 0, *counts)))
+    connection.execute("COMMIT")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_another_account(connection: sqlite3.Connection, path: Path, begun_as: dict[str, str]) -> None:
+    stored = dict(connection.execute("SELECT key, value FROM meta"))
+    for key, wanted in begun_as.items():
+        if stored.get(key) != wanted:
+            connection.close()
+            raise ConfigError(
+                f"{path} was begun with {key} {stored.get(key)}, and the configuration says {wanted}: "
+                "put it back, or begin anew with another data_dir"
+            )

@@ -1,0 +1,41 @@
+"""What has been recorded and waits for the next commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.domain.decision import Decision
+from trader.domain.fill import Fill
+from trader.domain.order import Order
+from trader.domain.round_trip import RoundTrip
+
+Records = npt.NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Pending:
+    """Work for one transaction; kept as it is when that transaction fails."""
+
+    orders: dict[int, Order] = field(default_factory=dict)
+    order_events: list[tuple[Any, ...]] = field(default_factory=list)
+    client_order_ids: set[str] = field(default_factory=set)
+    fills: dict[str, tuple[int, Fill]] = field(default_factory=dict)
+    round_trips: list[RoundTrip] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    halts: list[tuple[Any, ...]] = field(default_factory=list)
+    days: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    paper_balances: set[str] = field(default_factory=set)
+    state: tuple[Records, Records, int] | None = None
+
+    def __len__(self) -> int:
+        counted = (self.orders, self.order_events, self.fills, self.round_trips, self.decisions, self.halts, self.days)
+        return sum(map(len, counted)) + len(self.paper_balances) + (self.state is not None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return len(self) == 0
