@@ -35,6 +35,8 @@ from trader.state.slots import check_parts
 
 #: tries of a compiled reader; one costs some hundred nanoseconds, a full-speed writer spoils a few in a row
 SPINS = 1_000_000
+#: checksums that may disagree under a stable sequence before it is no race but damage
+_DISAGREEMENTS = 1_000
 
 # The format's constants are literals of the format, frozen into the code on purpose (LAYOUT_VERSION guards
 # them); nothing else may be a global here.
@@ -153,10 +155,10 @@ def snapshot(plan, spins):
     -------
     int
         The update's number; 0: nothing published yet; -1: gave up; -2: the sequence was stable and the
-        checksum did not agree.
+        checksum never agreed.
     """
     slot = plan[PLAN_SLOT]
-    outcome = -1
+    disagreed = 0
     for _ in range(spins):
         head = load_acquire(slot)
         if head <= 0:
@@ -182,8 +184,10 @@ def snapshot(plan, spins):
         if load_relaxed(copy) == sequence:
             if stored == int64(total):
                 return sequence
-            outcome = -2
-    return outcome
+            disagreed += 1
+            if disagreed == _DISAGREEMENTS:
+                return -2
+    return -1
 
 
 class CompiledWriter:
