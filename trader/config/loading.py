@@ -180,3 +180,29 @@ def _pruned(data: Any, wrong: set[KeyPath], path: KeyPath = ()) -> Any:
             _pruned(value, wrong, (*path, index)) for index, value in enumerate(data) if (*path, index) not in wrong
         ]
     return data
+
+
+def located(path: Path, text: str) -> tuple[Problem, ...]:
+    """Give lines to complaints that were found later, by whoever reads a section.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was loaded.
+    text : str
+        One complaint a line, each beginning with its key: "strategies.0.use: no such strategy".
+
+    Returns
+    -------
+    tuple of Problem
+        One for each line of the text.
+    """
+    document = parse(read(path).decode("utf-8-sig", "replace"))
+    found = []
+    for complaint in text.splitlines():
+        key, colon, words = complaint.partition(": ")
+        if not colon or " " in key:
+            key, words = "", complaint
+        parts: KeyPath = tuple(int(part) if part.isdigit() else part for part in key.split(".")) if key else ()
+        found.append(Problem(str(path), document.line(parts), key, words))
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""The command line: every command, its options, and the function that carries it out.
+
+Functions are named, not imported: `trader run` must have its signal handlers in place before the
+slow imports, and `trader --help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import trader
+
+_EPILOG = """\
+environment: TRADER_CONFIG and TRADER_DATA_DIR stand in for --config and --data-dir.
+exit codes: 0 done, 1 failed, 2 usage, 70 gave up, 75 already running, 78 configuration.
+"""
+
+
+def build() -> argparse.ArgumentParser:
+    """Return the parser; `arguments.function` names the function as module:name."""
+    parser = argparse.ArgumentParser(
+        prog="trader",
+        description="Trades crypto unattended; on paper until its owner says otherwise.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"trader {trader.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, function: str, words: str, *options: Callable[[argparse.ArgumentParser], None]) -> None:
+        made = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+        made.set_defaults(function=f"trader.cli.{function}")
+        _config(made)
+        for option in options:
+            option(made)
+
+    command("run", "service:run", "run the service in the foreground", _data_dir)
+    command("check", "service:check", "validate the configuration", _json)
+    command("status", "look:status", "show the running service", _data_dir, _json)
+    command("positions", "look:positions", "show open positions and their exit plans", _data_dir, _json)
+    command("orders", "look:orders", "show orders, the newest first", _data_dir, _json, _limit, _symbol)
+    command("decisions", "look:decisions", "show decisions, newest first", _data_dir, _json, _limit, _symbol, _since)
+    command("pause", "act:pause", "stop opening positions; exits go on", _data_dir, _json)
+    command("resume", "act:resume", "open positions again", _data_dir, _json)
+    command("flatten", "act:flatten", "pause, and close all positions at the market", _data_dir, _json, _yes)
+    command("close", "act:close", "close the position in one symbol at the market", _close, _data_dir, _json, _yes)
+    command("reload", "act:reload", "read the configuration anew", _data_dir, _json, _wait)
+    command("report", "accounts:report", "report performance", _data_dir, _json)
+    command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
+    command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
+    return parser
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments; exits with 2 on a command line that makes no sense."""
+    return build().parse_args(argv)
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: $TRADER_CONFIG)")
+
+
+def _data_dir(parser: argparse.ArgumentParser) -> None:
+    words = "folder that data_dir is relative to, or the data folder itself (default: $TRADER_DATA_DIR)"
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=words)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="return when it is in force, and fail when it is rejected")
+
+
+def _limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="at most this many (default: 20)")
+
+
+def _symbol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("symbol", nargs="?", type=symbol, metavar="SYMBOL", help="only this symbol, as in BTC/USDT")
+
+
+def _close(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("symbol", type=symbol, metavar="SYMBOL", help="as in BTC/USDT")
+
+
+def _since(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", type=_time, metavar="TIME", help="from this market time on, UTC, as in 2024-01-03")
+
+
+def _markdown(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="print docs/configuration.md instead")
+
+
+def symbol(text: str) -> str:
+    """Return a symbol as the service writes it: btc-usdt and BTC_USDT are BTC/USDT."""
+    found = text.upper().replace("-", "/", 1).replace("_", "/", 1)
+    base, slash, quote = found.partition("/")
+    if not (base and slash and quote):
+        raise argparse.ArgumentTypeError(f"{text!r} is no symbol: write BASE/QUOTE, as in BTC/USDT")
+    return found
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count from 1 to 1000000")
+    return int(text)
+
+
+def _time(text: str) -> int:
+    from trader.clock import parse_utc
+
+    try:
+        return parse_utc(text)
+    except ValueError:
+        message = f"{text!r} is no time: write 2024-01-03 or 2024-01-03T12:05:00Z"
+        raise argparse.ArgumentTypeError(message) from None
