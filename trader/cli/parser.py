@@ -42,7 +42,9 @@ def build() -> argparse.ArgumentParser:
     command("status", "look:status", "show the running service", _data_dir, _json)
     command("positions", "look:positions", "show open positions and their exit plans", _data_dir, _json)
     command("orders", "look:orders", "show orders, the newest first", _data_dir, _json, _limit, _symbol)
-    command("decisions", "look:decisions", "show decisions, newest first", _data_dir, _json, _limit, _symbol, _since)
+    command(
+        "decisions", "look:decisions", "show decisions, newest first", _data_dir, _json, _limit, _symbol, _since, _acted
+    )
     command("pause", "act:pause", "stop opening positions; exits go on", _data_dir, _json)
     command("resume", "act:resume", "open positions again", _data_dir, _json)
     command("flatten", "act:flatten", "pause, and close all positions at the market", _data_dir, _json, _yes)
@@ -94,6 +96,10 @@ def _close(parser: argparse.ArgumentParser) -> None:
 
 def _since(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=_time, metavar="TIME", help="from this market time on, UTC, as in 2024-01-03")
+
+
+def _acted(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--acted", action="store_true", help="only those that ordered something, or would have")
 
 
 def _markdown(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,199 @@
+"""Commands that only look: from shared memory while the service runs, from the ledger always."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from trader.cli import documents
+from trader.cli.output import duration, emit, money, pairs, percent, plain_values, table
+from trader.cli.place import instance_paths
+from trader.errors import EXIT_FAILED, EXIT_OK, LedgerError, NotRunning, StateError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trader.state.paths import InstancePaths
+
+POSITION_COLUMNS = {
+    "symbol": "SYMBOL",
+    "side": "SIDE",
+    "quantity": "QUANTITY",
+    "entry_price": "ENTRY",
+    "mark_price": "LAST",
+    "unrealised_pnl": "RESULT",
+    "stop_price": "STOP",
+    "target_price": "TARGET",
+    "trailing": "TRAILING",
+    "expires": "EXPIRES",
+    "entry_time": "SINCE",
+    "strategy": "STRATEGY",
+}
+ORDER_COLUMNS = {
+    "order_id": "ID",
+    "created": "TIME",
+    "symbol": "SYMBOL",
+    "side": "SIDE",
+    "kind": "KIND",
+    "quantity": "QUANTITY",
+    "filled_quantity": "FILLED",
+    "average_price": "PRICE",
+    "state": "STATE",
+    "reason": "REASON",
+    "strategy": "STRATEGY",
+}
+DECISION_COLUMNS = {
+    "decision_id": "ID",
+    "time": "TIME",
+    "symbol": "SYMBOL",
+    "strategy": "STRATEGY",
+    "direction": "DIRECTION",
+    "confidence": "CONFIDENCE",
+    "decided": "DECIDED",
+    "order_id": "ORDER",
+    "detail": "DETAIL",
+}
+WORKER_COLUMNS = {
+    "role": "WORKER",
+    "state": "STATE",
+    "pid": "PID",
+    "uptime": "UP",
+    "restarts": "RESTARTS",
+    "beat": "LAST BEAT",
+    "memory": "MEMORY",
+}
+
+
+def status(arguments: Namespace) -> int:
+    """Show the running service; fail when none runs."""
+    from trader.state.reader import StateReader
+
+    paths = instance_paths(arguments)
+    try:
+        document = documents.status(StateReader(paths))
+    except NotRunning as error:
+        document = {"running": False, "reason": str(error), "account": _last_account(paths)}
+        emit(document, _stopped_text(document), as_json=arguments.json)
+        return EXIT_FAILED
+    emit(document, _running_text(document), as_json=arguments.json)
+    return EXIT_OK
+
+
+def positions(arguments: Namespace) -> int:
+    """Show open positions and their exit plans."""
+    from trader.ledger.reader import LedgerReader
+
+    paths = instance_paths(arguments)
+    with LedgerReader(paths.ledger) as reader:
+        held = reader.positions()
+    found = documents.positions(held, _live_slots(paths))
+    rows = [row | {"trailing": _percent_or_none(row["trailing_stop_frac"])} for row in found]
+    emit(found, table(plain_values(rows), POSITION_COLUMNS, "no open positions"), as_json=arguments.json)
+    return EXIT_OK
+
+
+def orders(arguments: Namespace) -> int:
+    """Show orders, the newest first."""
+    from trader.ledger.reader import LedgerReader
+
+    with LedgerReader(instance_paths(arguments).ledger) as reader, reader.snapshot():
+        found = documents.orders(reader.orders(arguments.limit, arguments.symbol), reader)
+    emit(found, table(plain_values(found), ORDER_COLUMNS, "no orders"), as_json=arguments.json)
+    return EXIT_OK
+
+
+def decisions(arguments: Namespace) -> int:
+    """Show decisions, the newest first."""
+    from trader.ledger.reader import LedgerReader
+
+    with LedgerReader(instance_paths(arguments).ledger) as reader, reader.snapshot():
+        found = documents.decisions(
+            reader.decisions(arguments.limit, arguments.symbol, arguments.since, idle=not arguments.acted)
+        )
+    emit(found, table(plain_values(found), DECISION_COLUMNS, "no decisions"), as_json=arguments.json)
+    return EXIT_OK
+
+
+def _live_slots(paths: InstancePaths) -> dict[str, np.void]:
+    from trader.state.reader import StateReader
+
+    try:
+        book = StateReader(paths).book()
+    except (NotRunning, StateError):
+        return {}
+    return dict(zip(book.symbols, book.slots, strict=False))
+
+
+def _last_account(paths: InstancePaths) -> dict[str, Any] | None:
+    from trader.ledger.reader import LedgerReader
+
+    try:
+        with LedgerReader(paths.ledger) as reader:
+            record = reader.account()
+            return None if record is None else documents.account(record) | {"quote": reader.meta().get("quote")}
+    except LedgerError:
+        return None
+
+
+def _running_text(document: dict[str, Any]) -> str:
+    quote = document["quote"] or ""
+    # a service that has not yet its name in shared memory still has a state
+    name = document["instance"] or "trader"
+    mode = "LIVE: real orders" if document["mode"] == "live" else "PAPER"
+    head = f"{name}: {document['state']}, {mode}, up {duration(document['uptime_s'])}, process {document['pid']}"
+    entries = _entries(document)
+    account = document["account"]
+    body = _account_text(account, quote) if account else "account  the engine has not published one yet"
+    workers = [
+        {
+            **worker,
+            "uptime": duration(worker["uptime_s"]),
+            "beat": duration(worker["beat_age_s"]),
+            "memory": f"{worker['memory_bytes'] / 2**20:.0f} MiB" if worker["memory_bytes"] else "-",
+        }
+        for worker in document["workers"]
+    ]
+    return "\n\n".join((f"{head}\nentries  {entries}", body, table(workers, WORKER_COLUMNS, "no workers")))
+
+
+def _entries(document: dict[str, Any]) -> str:
+    account = document["account"]
+    causes = [
+        *(["the supervisor's lease has run out"] if not document["lease_s"] else []),
+        *(["the monitor has not given clearance"] if not document["clear_s"] else []),
+        *([f"halted: {', '.join(account['halts'])}"] if account and account["halts"] else []),
+    ]
+    return f"refused ({'; '.join(causes)})" if causes else "allowed"
+
+
+def _account_text(account: dict[str, Any], quote: str) -> str:
+    rate = account["wins"] / account["round_trips"] if account["round_trips"] else None
+    return pairs(
+        [
+            ("equity", f"{money(account['equity'], quote)} ({_signed(account['total_pnl_frac'])})"),
+            ("cash", money(account["cash"], quote)),
+            ("exposure", money(account["gross_exposure"], quote)),
+            ("total result", money(account["total_pnl"], quote)),
+            ("today", money(account["day_pnl"], quote)),
+            ("drawdown", f"{percent(account['drawdown_frac'])}, at worst {percent(account['max_drawdown_frac'])}"),
+            ("open positions", account["open_positions"]),
+            ("round trips", f"{account['round_trips']} ({percent(rate)} won)" if rate is not None else 0),
+            ("entries today", account["day_trades"]),
+            ("cycles", account["cycles"]),
+            ("market time", account["market_time"]),
+        ]
+    )
+
+
+def _stopped_text(document: dict[str, Any]) -> str:
+    account = document["account"]
+    head = f"not running: {document['reason']}"
+    return head if account is None else f"{head}\n\n{_account_text(account, account['quote'] or '')}"
+
+
+def _signed(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:+.2%}".replace("%", " %")
+
+
+def _percent_or_none(fraction: float | None) -> str | None:
+    return None if fraction is None else percent(fraction)
