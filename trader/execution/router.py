@@ -23,6 +23,7 @@ from trader.domain.order import TERMINAL, Order, OrderEvent, OrderKind, OrderSta
 from trader.domain.round_trip import RoundTrip
 from trader.domain.verdict import Approved
 from trader.errors import OrderError
+from trader.execution.announce import announce_fill, announce_halt, announce_order
 from trader.execution.ports import Accounts, Journal
 from trader.execution.tracker import OrderTracker
 from trader.execution.venue import MatchedVenue, Report, Venue
@@ -66,10 +67,10 @@ class OrderRouter:
         Exact cash and positions.
     venue : Venue
         Where orders are executed.
-    slots : ndarray of SLOT, shape (n_symbols,)
-        The engine's; orders in flight are put there.
     desk : ndarray of DESK, shape (1,)
         The engine's.
+    slots : ndarray of SLOT, shape (n_symbols,)
+        The engine's; orders in flight are put there.
     symbols : sequence of str
         Symbol of each slot.
     instruments : sequence of Instrument
@@ -85,8 +86,8 @@ class OrderRouter:
         ledger: Journal,
         books: Accounts,
         venue: Venue,
-        slots: Records,
         desk: Records,
+        slots: Records,
         symbols: Sequence[str],
         instruments: Sequence[Instrument],
         instance: str,
@@ -101,6 +102,7 @@ class OrderRouter:
         self._symbols = tuple(symbols)
         self._instruments = tuple(instruments)
         self._instance = instance
+        self._unannounced: list[Order | Settled] = []
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -160,20 +162,22 @@ class OrderRouter:
         Returns
         -------
         Order or None
-            The order that closes; the one in flight already, if there is one; None when nothing is open.
+            The order that closes; None when nothing is open, or an exit is in flight already.
         """
         held = self._books.quantity(self._symbols[slot])
-        pending = int(self._slots["pending_order"][slot])
-        if pending:
-            order = self.tracker.get(pending)
-            if order.reduce_only and held:
-                return order
-            self.cancel(slot)
-        if not held:
+        self.withdraw_entry(slot)
+        if not held or self._slots["pending_lots"][slot] != 0:
             return None
         lots = -self._lots(slot, held)
         order = self._order(slot, lots, kind=OrderKind.MARKET, reason=reason, decision_id=decision_id)
         return self._put_in_flight(order, slot, lots, int(self._slots["strategy"][slot]))
+
+    def withdraw_entry(self, slot: int) -> Order | None:
+        """Cancel the order in flight of a symbol when it is one that opens risk; None when there is none."""
+        pending = int(self._slots["pending_order"][slot])
+        if not pending or self.tracker.get(pending).reduce_only:
+            return None
+        return self.cancel(slot)
 
     def cancel(self, slot: int) -> Order | None:
         """Cancel the order in flight of a symbol; None when there is none."""
@@ -186,6 +190,7 @@ class OrderRouter:
             order = self._apply(report, now_ns)
         if order.state in TERMINAL:
             kernels.cancel(self._desk, self._slots, slot)
+            self._unannounced.append(order)
         return order
 
     # -- settling ------------------------------------------------------------------------------
@@ -208,6 +213,7 @@ class OrderRouter:
         if n == 0:
             return []
         settled = [self._settle_one(event) for event in events[:n]]
+        self._unannounced.extend(settled)
         filled = {item.symbol for item in settled if item.fill is not None}
         if filled:
             self._end_rests(filled)
@@ -285,6 +291,20 @@ class OrderRouter:
         self._desk["account"]["cash"] = float(self._books.balance(quote))
         mark_account(self._desk[0]["account"], self._slots)
 
+    def announce(self) -> None:
+        """Tell the logs what was sent and executed since the last time; called once the ledger has it on disk."""
+        news, self._unannounced = self._unannounced, []
+        for item in news:
+            if isinstance(item, Order):
+                announce_order(item)
+            elif item.fill is not None and item.order is not None:
+                opened = item.kind is CoreEvent.ENTRY_FILLED and item.order.filled_quantity == item.fill.quantity
+                announce_fill(item.order, item.fill, item.round_trip, opened=opened)
+            elif item.kind is CoreEvent.ORDER_REJECTED and item.order is not None:
+                announce_order(item.order)
+            elif item.halt is not None:
+                announce_halt(item.halt, item.time_ns, active=item.kind is CoreEvent.HALTED)
+
     # -- reports of the venue ------------------------------------------------------------------
 
     def receive(self, reports: Iterable[Report]) -> list[Order]:
@@ -346,6 +366,7 @@ class OrderRouter:
 
     def _put_in_flight(self, order: Order, slot: int, lots: int, strategy_index: int) -> Order:
         placed = self._hand_over(order)
+        self._unannounced.append(placed)
         if placed.state in TERMINAL:
             return placed
         kernels.place(

@@ -15,6 +15,9 @@ from trader.domain.round_trip import RoundTrip
 
 Records = npt.NDArray[np.void]
 
+#: account (shape (1,)), slots and cursor [ns] of one moment
+State = tuple[Records, Records, int]
+
 
 @dataclass(slots=True)
 class Pending:
@@ -29,7 +32,7 @@ class Pending:
     halts: list[tuple[Any, ...]] = field(default_factory=list)
     days: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     paper_balances: set[str] = field(default_factory=set)
-    state: tuple[Records, Records, int] | None = None
+    state: State | None = None
 
     def __len__(self) -> int:
         counted = (self.orders, self.order_events, self.fills, self.round_trips, self.decisions, self.halts, self.days)

@@ -11,6 +11,7 @@ import marshal
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from trader.ledger.schema import DECISION_COLUMNS, SEALED
@@ -58,7 +59,7 @@ def count_problems(connection: sqlite3.Connection) -> list[str]:
     return problems
 
 
-def extend_blocks(blocks: dict[int, tuple[int, int]], rows: Iterable[Sequence[Any]]) -> None:
+def extend_blocks(blocks: dict[int, tuple[int, int]], rows: Iterable[tuple[Any, ...]]) -> None:
     """Go on with the seals of the blocks that some decisions belong to.
 
     Parameters
@@ -68,11 +69,10 @@ def extend_blocks(blocks: dict[int, tuple[int, int]], rows: Iterable[Sequence[An
     rows : iterable
         Rows as they are written, ascending by decision id.
     """
-    crc32, dumps = zlib.crc32, marshal.dumps
-    for row in rows:
-        block = row[0] // DECISIONS_PER_BLOCK
+    for block, members in groupby(rows, lambda row: row[0] // DECISIONS_PER_BLOCK):
         count, value = blocks.get(block, (0, 0))
-        blocks[block] = (count + 1, crc32(dumps(tuple(row), _FORMAT), value))
+        parts = [marshal.dumps(row, _FORMAT) for row in members]
+        blocks[block] = (count + len(parts), zlib.crc32(b"".join(parts), value))
 
 
 def broken_decision_blocks(connection: sqlite3.Connection) -> list[str]:
