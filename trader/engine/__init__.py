@@ -1,0 +1,1 @@
+"""The engine process: market data in, decisions, orders and shared state out."""

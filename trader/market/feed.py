@@ -32,11 +32,15 @@ class Feed(Protocol):
         """Instruments by slot; known once the feed is open."""
 
     @property
-    def reproducible(self) -> bool:
-        """Whether the events are a pure function of the configuration.
+    def waits(self) -> bool:
+        """Whether this market waits while trading is fenced or the ledger can't be written.
 
-        Such a market waits while trading is fenced; a live one goes on without us.
+        History does: what it delivers is a pure function of the configuration, and so must be what is traded
+        on it. A live market goes on without us, and the simulated one with it.
         """
+
+    def now_ns(self) -> int:
+        """Return market time now [ns UTC]: not before the last event, not after the next one."""
 
     @property
     def start_ns(self) -> int:

@@ -45,11 +45,8 @@ class Pacer:
         self._now_ns = now_ns
         self._sleep = sleep
         self._anchor_ns = now_ns()
-
-    @property
-    def waits(self) -> bool:
-        """Whether this pacer ever waits."""
-        return self._speed > 0
+        self._reached_ns = market_ns
+        self._awaited_ns = market_ns
 
     async def until(self, market_ns: int) -> None:
         """Return once market time has reached `market_ns`; at speed 0 at once.
@@ -59,8 +56,12 @@ class Pacer:
         market_ns : int
             Market time to wait for [ns UTC].
         """
-        if self._speed <= 0:
-            return
+        self._awaited_ns = market_ns
+        if self._speed > 0:
+            await self._wait(market_ns)
+        self._reached_ns = market_ns
+
+    async def _wait(self, market_ns: int) -> None:
         due_ns = self._anchor_ns + int((market_ns - self._market_ns) / self._speed)
         wait_ns = due_ns - self._now_ns()
         if wait_ns < -LATEST_NS:
@@ -68,3 +69,8 @@ class Pacer:
         while wait_ns > 0:
             await self._sleep(min(wait_ns / NS_PER_S, LONGEST_SLEEP_S))
             wait_ns = due_ns - self._now_ns()
+
+    def market_now_ns(self) -> int:
+        """Return market time now [ns UTC]: not before the last event, not after the one that is awaited."""
+        elapsed_ns = int((self._now_ns() - self._anchor_ns) * self._speed)
+        return min(max(self._market_ns + elapsed_ns, self._reached_ns), self._awaited_ns)

@@ -40,7 +40,7 @@ class ReplayFeed:
         When the section does not say what to replay.
     """
 
-    reproducible = True
+    waits = True
 
     def __init__(self, config: MarketConfig) -> None:
         if config.candles is None:
@@ -52,11 +52,12 @@ class ReplayFeed:
         self.instruments: tuple[Instrument, ...] = ()
         self._config = config
         self._folder = Path(config.candles).expanduser()
-        self._since_ns = _bound("since", config.since, 0)
-        self._until_ns = _bound("until", config.until, _FOREVER_NS)
+        self._since_ns = parse_utc(config.since) if config.since else 0
+        self._until_ns = parse_utc(config.until) if config.until else _FOREVER_NS
         if self._since_ns >= self._until_ns:
             raise ConfigError(f"market.until: {config.until} is not after market.since, {config.since}")
         self._timeline: Timeline | None = None
+        self._pacer: Pacer | None = None
         self._first_ns = self._last_ns = 0
 
     @property
@@ -106,11 +107,14 @@ class ReplayFeed:
         """Yield each event later than `after_ns`, at the configured speed, until the data ends."""
         timeline = self._opened()
         after_ns = max(after_ns, self.start_ns)
-        pacer = Pacer(self._config.speed, after_ns)
+        self._pacer = pacer = Pacer(self._config.speed, after_ns)
         for event in timeline.events(after_ns, self._last_ns):
-            if pacer.waits:
-                await pacer.until(event.time_ns)
+            await pacer.until(event.time_ns)
             yield event
+
+    def now_ns(self) -> int:
+        """Return market time now [ns UTC]."""
+        return self._pacer.market_now_ns() if self._pacer else self.start_ns
 
     def close(self) -> None:
         """Let go of the candles."""
@@ -159,12 +163,3 @@ def preflight(config: Config) -> None:
     """
     if config.market.source == "replay":
         ReplayFeed(config.market).load()
-
-
-def _bound(key: str, text: str | None, default_ns: int) -> int:
-    if text is None:
-        return default_ns
-    try:
-        return parse_utc(text)
-    except ValueError as error:
-        raise ConfigError(f"market.{key}: {text!r} is no time: write 2024-01-03 or 2024-01-03T12:05:00Z") from error

@@ -52,7 +52,7 @@ class SimulatedFeed:
         When `market.instruments` names a symbol that is not traded.
     """
 
-    reproducible = True
+    waits = False
 
     def __init__(self, config: MarketConfig) -> None:
         refuse_strangers(config.symbols, config.instruments)
@@ -60,6 +60,7 @@ class SimulatedFeed:
         self.timeframe = config.timeframe
         self.timeframe_ns = timeframe_ns(config.timeframe)
         self._speed = config.speed
+        self._pacer: Pacer | None = None
         self._first_open_ns = EPOCH_NS - HISTORY_BARS * self.timeframe_ns
         prices = [base_price(symbol) for symbol in self.symbols]
         self.instruments: tuple[Instrument, ...] = tuple(
@@ -101,17 +102,20 @@ class SimulatedFeed:
     async def events(self, after_ns: int) -> AsyncIterator[MarketEvent]:
         """Yield each event later than `after_ns`, at the configured speed, without end."""
         after_ns = max(after_ns, EPOCH_NS)
-        pacer = Pacer(self._speed, after_ns)
+        self._pacer = pacer = Pacer(self._speed, after_ns)
         i = self._closed(after_ns)
         while True:
             block = i // self._block_bars
             rows = await self._records(block)
             for candles in rows[i - block * self._block_bars :]:
                 time_ns = int(candles["close_ns"][0])
-                if pacer.waits:
-                    await pacer.until(time_ns)
+                await pacer.until(time_ns)
                 yield MarketEvent(time_ns, candles)
             i = (block + 1) * self._block_bars
+
+    def now_ns(self) -> int:
+        """Return market time now [ns UTC]."""
+        return self._pacer.market_now_ns() if self._pacer else EPOCH_NS
 
     def close(self) -> None:
         """Let go of the candles that were made."""

@@ -1,0 +1,185 @@
+"""Puts the engine together: feed, ledger, core arrays, strategies, risk, execution."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.codes import Halt
+from trader.config.sections import Config
+from trader.core.records import new_desk, new_slots
+from trader.core.warmup import warm_up
+from trader.domain.instrument import Instrument
+from trader.engine.decision_engine import AutonomousDecisionEngine, Book
+from trader.engine.panel import StrategyPanel
+from trader.engine.publisher import Publisher
+from trader.engine.schedule import CycleSchedule
+from trader.errors import ConfigError
+from trader.execution.paper import PaperVenue
+from trader.execution.router import OrderRouter
+from trader.ledger.journal import Ledger
+from trader.market.factory import open_feed
+from trader.market.feed import Feed
+from trader.market.store import CandleStore
+from trader.process.context import WorkerContext
+from trader.risk.manager import EnhancedRiskManager
+from trader.state.segment import Segment
+from trader.strategy.registry import Bound, create
+from trader.units import exact
+
+log = logging.getLogger(__name__)
+
+Records = npt.NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The parts of a running engine, and what a reload does to them."""
+
+    config: Config
+    feed: Feed
+    store: CandleStore
+    ledger: Ledger
+    risk: EnhancedRiskManager
+    router: OrderRouter
+    engine: AutonomousDecisionEngine
+    publisher: Publisher
+
+    def check_reload(self, config: Config) -> None:
+        """Raise a TraderError when a new configuration can't be put in force here."""
+        bind_strategies(config)
+
+    def apply(self, config: Config, epoch: int) -> None:
+        """Put a checked configuration in force: limits, intervals, costs, strategies."""
+        book = self.engine.book
+        account = book.desk["account"][0]
+        bound = bind_strategies(config)
+        store = self.store
+        if lookback_bars(bound) > store.capacity:
+            store = CandleStore(book.symbols, config.market.timeframe, lookback_bars(bound))
+            fill_store(store, self.feed, int(account["event_ns"]) or self.feed.start_ns)
+        panel = StrategyPanel(bound, store)
+        panel.remember_asked(book.slots["candle_ns"].tolist(), int(account["cycle_ns"]))
+        _rename_strategies(book.slots, self.engine.panel.names, panel.names)
+        self.ledger.rename_strategies(panel.names)
+        self.engine.take_panel(panel, store)
+        self.store = store
+        self.engine.max_new_positions = config.engine.max_new_positions_per_cycle
+        if config.engine.loop_interval_seconds != self.config.engine.loop_interval_seconds:
+            self.engine.schedule.change_interval(config.engine.loop_interval_seconds, int(account["event_ns"]))
+        self.risk.apply_limits(config, epoch)
+        self.publisher.publish_limits()
+        self.config = config
+
+
+async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
+    """Build an engine from its configuration and its ledger.
+
+    The market is validated before the ledger is opened: bad candles start nothing.
+
+    Parameters
+    ----------
+    context : WorkerContext
+        Who this worker is.
+    segment : Segment
+        Its own segment, mapped read-write.
+
+    Returns
+    -------
+    Assembly
+        Ready to process the first event after the ledger's cursor.
+
+    Raises
+    ------
+    TraderError
+        When a part can't be built.
+    """
+    config = context.config
+    if config.engine.enable_trading or config.market.source == "exchange":
+        raise ConfigError("market.source exchange and engine.enable_trading are not supported by this version")
+    feed = open_feed(config)
+    await feed.open()
+    symbols = tuple(config.market.symbols)
+    bound = bind_strategies(config)
+    desk, slots = new_desk(), new_slots(len(symbols))
+    set_instruments(slots, feed.instruments)
+    # in a thread: a cold compilation takes seconds, and the beat is on this loop
+    await asyncio.to_thread(warm_up)
+    ledger = Ledger.open(
+        context.paths.ledger,
+        instance=config.instance,
+        quote=config.quote,
+        initial_capital=exact(config.initial_capital),
+    )
+    restored = ledger.restore(desk, slots, symbols, tuple(item.name for item in bound))
+    cursor_ns = restored.cursor_ns or feed.start_ns
+    store = CandleStore(symbols, config.market.timeframe, lookback_bars(bound))
+    fill_store(store, feed, cursor_ns)
+    risk = EnhancedRiskManager(desk, slots, symbols)
+    risk.apply_limits(config, context.config_epoch)
+    venue = PaperVenue(ledger, restored.open_orders)
+    router = OrderRouter(
+        ledger,
+        ledger.books,
+        venue,
+        desk,
+        slots,
+        symbols,
+        feed.instruments,
+        config.instance,
+        restored.open_orders,
+    )
+    panel = StrategyPanel(bound, store)
+    cycle_ns = int(desk["account"]["cycle_ns"][0])
+    panel.remember_asked(slots["candle_ns"].tolist(), cycle_ns)
+    engine = AutonomousDecisionEngine(
+        Book(desk, slots, symbols),
+        store,
+        panel,
+        risk,
+        router,
+        ledger,
+        CycleSchedule(config.engine.loop_interval_seconds, cycle_ns),
+        max_new_positions=config.engine.max_new_positions_per_cycle,
+    )
+    engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED)
+    publisher = Publisher(segment, desk, slots)
+    publisher.publish_limits()
+    return Assembly(config, feed, store, ledger, risk, router, engine, publisher)
+
+
+def bind_strategies(config: Config) -> tuple[Bound, ...]:
+    """Create the configured strategies, each with the slots that it is asked for."""
+    return create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
+
+
+def lookback_bars(bound: Sequence[Bound]) -> int:
+    """Return how many candles the strategies look back on, at most."""
+    return max(item.strategy.lookback_bars for item in bound)
+
+
+def set_instruments(slots: Records, instruments: Sequence[Instrument]) -> None:
+    """Write the steps and minima of each symbol into its slot."""
+    for slot, instrument in zip(slots, instruments, strict=True):
+        slot["tick_size"] = float(instrument.tick_size)
+        slot["lot_size"] = float(instrument.lot_size)
+        slot["min_quantity"] = float(instrument.min_quantity)
+        slot["min_notional"] = float(instrument.min_notional)
+
+
+def fill_store(store: CandleStore, feed: Feed, until_ns: int) -> None:
+    """Give the store the history up to the cursor, the same whether or not there was a restart."""
+    for slot in range(len(store.symbols)):
+        store.load(slot, feed.history(slot, until_ns, store.capacity))
+
+
+def _rename_strategies(slots: Records, old: Sequence[str], new: Sequence[str]) -> None:
+    """Let positions follow their strategy to its new index; -1 when it is gone."""
+    index = {name: position for position, name in enumerate(new)}
+    for field in ("strategy", "pending_strategy"):
+        slots[field] = [index.get(old[value], -1) if 0 <= value < len(old) else -1 for value in slots[field].tolist()]

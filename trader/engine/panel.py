@@ -1,0 +1,129 @@
+"""The panel of strategies: asks each one about each new candle, and survives all of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trader.codes import Decided, Direction
+from trader.domain.market import FloatArray
+from trader.domain.signal import Signal
+from trader.errors import StrategyError
+from trader.market.store import CandleStore
+from trader.strategy.base import last_signal
+from trader.strategy.registry import Bound
+
+log = logging.getLogger(__name__)
+
+#: a strategy that fails this often in a row is not asked again until a reload
+FAILURES_BEFORE_DISABLED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one strategy said of one symbol, or why it said nothing."""
+
+    strategy_index: int
+    slot: int
+    signal: Signal
+    decided: Decided  #: HOLD for an opinion; WARMING_UP or FAILED where there is none
+    detail: str = ""
+
+
+class StrategyPanel:
+    """Asks strategies once per closed candle; a strategy's failure stays its own.
+
+    Parameters
+    ----------
+    bound : sequence of Bound
+        Strategies with the slots that each is asked for, in configured order.
+    store : CandleStore
+        Closed candles by slot.
+    """
+
+    def __init__(self, bound: Sequence[Bound], store: CandleStore) -> None:
+        self.bound = tuple(bound)
+        self._store = store
+        self._failures = [0] * len(self.bound)
+        self._asked_ns: dict[tuple[int, int], int] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the strategies, by index."""
+        return tuple(item.name for item in self.bound)
+
+    def enabled(self, index: int) -> bool:
+        """Return whether a strategy is still asked."""
+        return self._failures[index] < FAILURES_BEFORE_DISABLED
+
+    def remember_asked(self, candle_ns: Sequence[int], cycle_ns: int) -> None:
+        """Take candles that closed by the last cycle as judged, after a restart or a reload.
+
+        Parameters
+        ----------
+        candle_ns : sequence of int
+            Close of the last candle by slot [ns UTC].
+        cycle_ns : int
+            Market time of the last cycle [ns UTC]; 0: none yet.
+        """
+        for index, item in enumerate(self.bound):
+            for slot in item.slots:
+                if candle_ns[slot] <= cycle_ns:
+                    self._asked_ns[index, slot] = candle_ns[slot]
+
+    def ask(self, candle_ns: Sequence[int]) -> Iterator[Opinion]:
+        """Ask every strategy about every symbol that has a candle it has not judged yet.
+
+        Parameters
+        ----------
+        candle_ns : sequence of int
+            Close of the last candle by slot [ns UTC]; 0: none yet.
+
+        Yields
+        ------
+        Opinion
+            In the order of strategies, then slots.
+        """
+        for index, item in enumerate(self.bound):
+            if not self.enabled(index):
+                continue
+            for slot in item.slots:
+                close_ns = candle_ns[slot]
+                if close_ns <= self._asked_ns.get((index, slot), 0):
+                    continue
+                self._asked_ns[index, slot] = close_ns
+                yield self._ask_one(index, item, slot, close_ns)
+
+    def _ask_one(self, index: int, item: Bound, slot: int, close_ns: int) -> Opinion:
+        strategy = item.strategy
+        candles = self._store.window(slot, strategy.lookback_bars)
+        if len(candles) < strategy.warmup_bars:
+            decided, detail = Decided.WARMING_UP, f"{len(candles)} of {strategy.warmup_bars} candles"
+            return Opinion(index, slot, _silent(item.name, candles.symbol, close_ns, candles.close), decided, detail)
+        try:
+            signal = last_signal(strategy, item.name, candles, close_ns)
+        except StrategyError as error:
+            return self._failed(index, item, slot, close_ns, error)
+        self._failures[index] = 0
+        return Opinion(index, slot, signal, Decided.HOLD)
+
+    def _failed(self, index: int, item: Bound, slot: int, close_ns: int, error: StrategyError) -> Opinion:
+        self._failures[index] += 1
+        log.warning("strategy failed, %d in a row: %s", self._failures[index], error, exc_info=error.__cause__)
+        if not self.enabled(index):
+            log.error(
+                "strategy %s is disabled after %d failures in a row; mend it and reload",
+                item.name,
+                self._failures[index],
+            )
+        candles = self._store.window(slot, 1)
+        return Opinion(
+            index, slot, _silent(item.name, candles.symbol, close_ns, candles.close), Decided.FAILED, str(error)
+        )
+
+
+def _silent(name: str, symbol: str, close_ns: int, closes: FloatArray) -> Signal:
+    price = float(closes[-1]) if len(closes) else math.nan
+    return Signal(name, symbol, close_ns, price, Direction.HOLD, 0.0, math.nan, math.nan)

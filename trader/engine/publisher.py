@@ -1,0 +1,65 @@
+"""Publishes what is durable: account, slots, limits and the equity curve, after each commit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.clock import boottime_ns
+from trader.core.records import EQUITY_POINT
+from trader.state.latch import CompiledWriter
+from trader.state.segment import Segment
+
+Records = npt.NDArray[np.void]
+
+
+class Publisher:
+    """Writes the engine's segment; readers see committed state only.
+
+    Parameters
+    ----------
+    segment : Segment
+        The engine's own, mapped read-write.
+    desk, slots : ndarray
+        The core's arrays, dtypes DESK (1,) and SLOT (symbols,).
+    """
+
+    def __init__(self, segment: Segment, desk: Records, slots: Records) -> None:
+        self._account = desk["account"]
+        self._limits = desk["limits"]
+        self._slots = slots
+        self._book = CompiledWriter(segment, "book")
+        self._limits_writer = CompiledWriter(segment, "limits")
+        self._ring = segment.ring("equity")
+        self._points: list[tuple[int | float, ...]] = []
+
+    def note_equity(self) -> None:
+        """Remember the account's equity as one point of the curve, to be published with the next commit."""
+        account = self._account[0]
+        self._points.append(_point(account))
+
+    def publish(self) -> None:
+        """Publish account and slots as one snapshot, then the points noted since the last call."""
+        self._account["updated_ns"] = boottime_ns()
+        self._book.publish(self._account, self._slots)
+        if self._points:
+            for point in np.array(self._points, dtype=EQUITY_POINT):
+                self._ring.append(point)
+            self._points.clear()
+
+    def publish_limits(self) -> None:
+        """Publish the limits in force."""
+        self._limits_writer.publish(self._limits)
+
+
+def _point(account: np.void) -> tuple[int | float, ...]:
+    return (
+        account["event_ns"],
+        account["equity"],
+        account["cash"],
+        account["gross_exposure"],
+        account["drawdown_frac"],
+        account["realised_pnl"],
+        account["open_positions"],
+        account["round_trips"],
+    )

@@ -1,0 +1,310 @@
+"""The engine's worker: builds the engine from configuration and ledger, feeds it, commits.
+
+One step (a market event, a command) is computed in memory, committed to the ledger, then published and
+logged, in this order: what anyone can see is on disk. While the market is played as fast as possible
+many steps share one commit; a crash then repeats the steps that were not committed, with the same
+result, because everything that decides is a function of the ledger and the candles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from trader.clock import format_utc
+from trader.codes import Halt, Reason, halt_names
+from trader.config.sections import Config
+from trader.domain.market import MarketEvent
+from trader.engine.assembly import Assembly, assemble
+from trader.engine.fence import Fence
+from trader.errors import AlreadyRunning, ControlError, LedgerUnwritable
+from trader.process.context import WorkerContext
+from trader.process.worker import Beat
+from trader.state.reader import StateReader
+from trader.state.segment import Segment
+
+log = logging.getLogger(__name__)
+
+#: steps of a market without pace that share one commit, and how long the loop may be kept busy [s]
+SLICE_S = 0.05
+#: how often a fenced or unwritable market is looked at again [s]
+WAIT_S = 0.05
+#: how often a ledger that can't be written is tried again [s]
+LEDGER_RETRY_S = 1.0
+
+
+class EngineService:
+    """The service that the engine process runs; see `trader.process.worker.WorkerService`."""
+
+    def __init__(self, context: WorkerContext, segment: Segment, beat: Beat) -> None:
+        self._context = context
+        self._segment = segment
+        self._beat = beat
+        self._config = context.config
+        self._lock: int | None = None
+        self._stopping = asyncio.Event()
+        self._parts: Assembly
+        self._prepared: tuple[Config, int] | None = None
+        self._fence = Fence(StateReader(context.paths))
+        self._uncommitted = False
+
+    # --------------------------------------------------------------- lifecycle
+
+    async def start(self) -> dict[str, Any]:
+        """Lock, validate the market, recover from the ledger, check the kernels, publish.
+
+        Returns
+        -------
+        dict
+            Facts for the supervisor's log: cursor, equity, open positions.
+
+        Raises
+        ------
+        TraderError
+            When the engine must not trade; the type decides the exit code.
+        """
+        self._lock = take_lock(self._context)
+        self._parts = await assemble(self._context, self._segment)
+        self._commit()
+        account = self._parts.engine.book.desk["account"][0]
+        self._beat.market_ns = int(account["event_ns"])
+        return {
+            "cursor": format_utc(int(account["event_ns"])),
+            "equity": float(account["equity"]),
+            "open_positions": int(account["open_positions"]),
+        }
+
+    async def run(self) -> None:
+        """Process the market until it ends or `stop` is called."""
+        parts = self._parts
+        cursor_ns = int(parts.engine.book.desk["account"]["event_ns"][0]) or parts.feed.start_ns
+        events = parts.feed.events(cursor_ns)
+        # no commit after an error: a step that broke in its middle must never have happened
+        if self._config.market.speed == 0 and self._config.market.source != "exchange":
+            await self._run_unpaced(events)
+        else:
+            await self._run_paced(events)
+        await self._commit_until_written()
+        self._close()
+        if not self._stopping.is_set():
+            log.info("the market has ended at %s", format_utc(self._beat.market_ns))
+
+    async def stop(self) -> None:
+        """Let the current step end, then leave `run`."""
+        self._stopping.set()
+
+    def _close(self) -> None:
+        self._parts.feed.close()
+        self._parts.ledger.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    # --------------------------------------------------------------- the market
+
+    async def _run_unpaced(self, events: AsyncIterator[MarketEvent]) -> None:
+        """Play events as fast as they can be processed, committing once a slice."""
+        slice_end = time.monotonic() + SLICE_S
+        async for event in events:
+            await self._while_closed()
+            if self._stopping.is_set():
+                return
+            self._step(event)
+            if time.monotonic() >= slice_end:
+                await self._commit_until_written()
+                await asyncio.sleep(0)
+                slice_end = time.monotonic() + SLICE_S
+
+    async def _run_paced(self, events: AsyncIterator[MarketEvent]) -> None:
+        """Process each event when it comes, and look at exits and limits in between."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        coming = asyncio.ensure_future(anext(events, None))
+        try:
+            while True:
+                interval_s = self._config.engine.exit_interval_seconds
+                done, _ = await asyncio.wait(
+                    {coming, stopping}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if stopping in done:
+                    return
+                if coming in done:
+                    event = coming.result()
+                    if event is None:
+                        return
+                    await self._while_closed()
+                    self._step(event)
+                    coming = asyncio.ensure_future(anext(events, None))
+                elif not self._parts.feed.waits:
+                    self._parts.engine.on_time(self._parts.feed.now_ns(), self._fence.read())
+                self._commit()
+        finally:
+            for task in (stopping, coming):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _step(self, event: MarketEvent) -> None:
+        self._parts.engine.on_market(event, self._fence.read())
+        self._parts.publisher.note_equity()
+        self._beat.iterations += 1
+        self._beat.market_ns = event.time_ns
+        self._beat.fed()
+
+    async def _while_closed(self) -> None:
+        """Let a replayed market wait while trading is fenced.
+
+        History that went on while nothing may be opened would be traded with holes that never were:
+        a replay disturbed by a crash must end like an undisturbed one.
+        """
+        if not self._parts.feed.waits or self._fence.read().is_open:
+            return
+        log.info("the replay waits: lease or clearance is missing")
+        await self._commit_until_written()
+        while not self._stopping.is_set() and not self._fence.read().is_open:
+            await asyncio.sleep(WAIT_S)
+
+    # ------------------------------------------------------------------- commit
+
+    def _commit(self) -> bool:
+        """Commit, then publish; on a full disk halt entries and keep the work for later.
+
+        Returns whether the ledger is written and needs no reserve for it.
+        """
+        parts = self._parts
+        try:
+            book = parts.engine.book
+            parts.ledger.save_state(book.desk, book.slots, int(book.desk["account"]["event_ns"][0]))
+            parts.ledger.commit()
+        except LedgerUnwritable as error:
+            if not parts.engine.halts & Halt.LEDGER:
+                log.error("%s; entries are halted until it can be written", error)
+                parts.engine.halt(Halt.LEDGER)
+            parts.publisher.publish()
+            return False
+        if parts.engine.halts & Halt.LEDGER and not parts.ledger.strained:
+            log.warning("the ledger can be written again")
+            parts.engine.lift(Halt.LEDGER)
+        elif parts.ledger.strained and not parts.engine.halts & Halt.LEDGER:
+            log.error("the disk is full: the ledger lives on its reserve, entries are halted; free space on it")
+            parts.engine.halt(Halt.LEDGER)
+        parts.publisher.publish()
+        parts.router.announce()
+        return not parts.ledger.strained
+
+    async def _commit_until_written(self) -> None:
+        """Commit; a replayed market waits for the disk, any other goes on with entries halted."""
+        while not self._commit() and self._parts.feed.waits and not self._stopping.is_set():
+            await asyncio.sleep(LEDGER_RETRY_S)
+
+    # ----------------------------------------------------------------- commands
+
+    async def command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Carry out an owner's command between two steps.
+
+        Parameters
+        ----------
+        name : str
+            pause, resume, flatten or close.
+        arguments : dict
+            For close: `symbol`.
+
+        Returns
+        -------
+        dict
+            What was done.
+
+        Raises
+        ------
+        ControlError
+            When the command or its arguments make no sense now.
+        """
+        handler = _COMMANDS.get(name)
+        if handler is None:
+            raise ControlError(f"the engine knows no command {name!r}: {', '.join(_COMMANDS)}")
+        result = handler(self._parts, arguments)
+        log.info("command %s: %s", name, result)
+        await self._commit_until_written()
+        return result
+
+    # ------------------------------------------------------------------- reload
+
+    def prepare(self, config: Config, epoch: int) -> None:
+        """Build what a new configuration needs beside what runs; nothing is changed yet.
+
+        Raises
+        ------
+        TraderError
+            When the configuration can't be used.
+        """
+        self._parts.check_reload(config)
+        self._prepared = (config, epoch)
+
+    def commit(self) -> None:
+        """Put the prepared configuration in force, between two steps."""
+        if self._prepared is None:
+            return
+        config, epoch = self._prepared
+        self._prepared = None
+        self._parts.apply(config, epoch)
+        self._config = config
+        self._beat.config_epoch = epoch
+        self._commit()
+
+    def abort(self) -> None:
+        """Forget the prepared configuration."""
+        self._prepared = None
+
+
+def take_lock(context: WorkerContext) -> int:
+    """Take the data folder's engine lock for as long as this process lives.
+
+    The supervisor holds a lock of its own; this one stands against an engine started in any other way.
+
+    Returns
+    -------
+    int
+        Descriptor that holds the lock.
+
+    Raises
+    ------
+    AlreadyRunning
+        When another engine holds it.
+    """
+    descriptor = os.open(context.paths.engine_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise AlreadyRunning(f"another engine holds {context.paths.engine_lock}; stop it first") from error
+    return descriptor
+
+
+def _pause(parts: Assembly, _: dict[str, Any]) -> dict[str, Any]:
+    parts.engine.pause()
+    return {"halts": halt_names(parts.engine.halts)}
+
+
+def _resume(parts: Assembly, _: dict[str, Any]) -> dict[str, Any]:
+    parts.engine.resume()
+    return {"halts": halt_names(parts.engine.halts)}
+
+
+def _flatten(parts: Assembly, _: dict[str, Any]) -> dict[str, Any]:
+    return {"closing": list(parts.engine.flatten()), "halts": halt_names(parts.engine.halts)}
+
+
+def _close(parts: Assembly, arguments: dict[str, Any]) -> dict[str, Any]:
+    symbol = arguments.get("symbol")
+    if symbol not in parts.engine.book.symbols:
+        raise ControlError(f"{symbol!r} is not traded here; symbols: {', '.join(parts.engine.book.symbols)}")
+    if not parts.engine.close(symbol, Reason.OWNER_CLOSE):
+        raise ControlError(f"there is no open position in {symbol}, or its exit is already on the way")
+    return {"closing": [symbol]}
+
+
+_COMMANDS = {"pause": _pause, "resume": _resume, "flatten": _flatten, "close": _close}
