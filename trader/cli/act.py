@@ -8,7 +8,7 @@ from typing import Any
 
 from trader.cli.output import emit, warn
 from trader.cli.place import instance_paths
-from trader.errors import EXIT_FAILED, EXIT_OK, TraderError, UsageError
+from trader.errors import EXIT_FAILED, EXIT_OK, NotRunning, TraderError, UsageError
 
 #: a reload may have to start a worker [s]
 RELOAD_TIMEOUT_S = 180.0
@@ -67,7 +67,11 @@ def _ask(
 ) -> dict[str, Any]:
     from trader.process.control import request
 
-    return request(instance_paths(arguments).control_socket, command, values, timeout_s)
+    paths = instance_paths(arguments)
+    try:
+        return request(paths.control_socket, command, values, timeout_s)
+    except NotRunning:
+        raise NotRunning(f"no service runs on {paths.data_dir}: start it with `trader run`") from None
 
 
 def _closing(result: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -181,26 +182,45 @@ def _order(order: Order, price: Decimal | None) -> Document:
 
 
 def decisions(found: Iterable[Decision]) -> list[Document]:
-    """Return decisions with every code in words."""
-    return [
-        {
-            "decision_id": decision.decision_id,
-            "cycle": decision.cycle,
-            "time": moment(decision.time_ns),
-            "strategy": decision.strategy,
-            "symbol": decision.symbol or None,
-            "candle_time": moment(decision.candle_ns),
-            "price": _number(decision.price),
-            "direction": Direction(decision.direction),
-            "confidence": _number(decision.confidence),
-            "value": _number(decision.value),
-            "decided": Decided(decision.decided),
-            "limits": limit_names(decision.mask),
-            "order_id": decision.order_id or None,
-            "detail": decision.detail,
-        }
-        for decision in found
-    ]
+    """Return decisions with every code in words, and each broken limit with both numbers."""
+    return [_decision(decision) for decision in found]
+
+
+def _decision(decision: Decision) -> Document:
+    broken = _broken(decision.detail)
+    words = "; ".join(f"{item['limit']} {_short(item['observed'])} against {_short(item['bound'])}" for item in broken)
+    return {
+        "decision_id": decision.decision_id,
+        "cycle": decision.cycle,
+        "time": moment(decision.time_ns),
+        "strategy": decision.strategy,
+        "symbol": decision.symbol or None,
+        "candle_time": moment(decision.candle_ns),
+        "price": _number(decision.price),
+        "direction": Direction(decision.direction),
+        "confidence": _number(decision.confidence),
+        "value": _number(decision.value),
+        "decided": Decided(decision.decided),
+        "limits": limit_names(decision.mask),
+        "broken": broken,
+        "order_id": decision.order_id or None,
+        "detail": words or decision.detail,
+    }
+
+
+def _broken(detail: str) -> list[Document]:
+    # a refusal's detail is {limit: [observed, bound]}; any other is prose
+    if not detail.startswith("{"):
+        return []
+    try:
+        pairs = json.loads(detail)
+        return [{"limit": name, "observed": seen, "bound": bound} for name, (seen, bound) in pairs.items()]
+    except (ValueError, TypeError, AttributeError):
+        return []
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _account_or_none(reader: StateReader) -> Document | None:

@@ -110,7 +110,8 @@ def decisions(arguments: Namespace) -> int:
         found = documents.decisions(
             reader.decisions(arguments.limit, arguments.symbol, arguments.since, idle=not arguments.acted)
         )
-    emit(found, table(plain_values(found), DECISION_COLUMNS, "no decisions"), as_json=arguments.json)
+    rows = [row | {"confidence": _rounded(row["confidence"])} for row in found]
+    emit(found, table(plain_values(rows), DECISION_COLUMNS, "no decisions"), as_json=arguments.json)
     return EXIT_OK
 
 
@@ -197,3 +198,7 @@ def _signed(fraction: float | None) -> str:
 
 def _percent_or_none(fraction: float | None) -> str | None:
     return None if fraction is None else percent(fraction)
+
+
+def _rounded(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -11,6 +12,8 @@ from enum import Enum
 from typing import Any
 
 Row = Mapping[str, Any]
+
+_FIGURE = re.compile(r"-|[+-]?[0-9][0-9,]*(\.[0-9]+)?( %| s)?")
 
 
 def emit(document: Any, text: str, *, as_json: bool) -> None:
@@ -54,7 +57,7 @@ def table(rows: Sequence[Row], columns: Mapping[str, str], empty: str) -> str:
     rows : sequence of mapping
         One per line.
     columns : mapping of str to str
-        Heading by key, in their order; numbers are aligned to the right.
+        Heading by key, in their order; columns of figures are aligned to the right.
     empty : str
         What to say when there is no row.
 
@@ -66,7 +69,7 @@ def table(rows: Sequence[Row], columns: Mapping[str, str], empty: str) -> str:
     if not rows:
         return empty
     cells = [[text(row.get(key)) for key in columns] for row in rows]
-    right = [all(_is_number(row.get(key)) for row in rows) for key in columns]
+    right = [all(_is_figure(line[index]) for line in cells) for index in range(len(columns))]
     lines = [list(columns.values()), *cells]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join(_line(line, widths, right) for line in lines)
@@ -130,8 +133,9 @@ def warn(message: str) -> None:
     sys.stderr.write(f"trader: {message}\n")
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float | Decimal) and not isinstance(value, bool))
+def _is_figure(cell: str) -> bool:
+    # amounts come formatted; what begins with a digit but is a time, a date or a word is none
+    return _FIGURE.fullmatch(cell) is not None
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

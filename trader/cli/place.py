@@ -46,5 +46,5 @@ def _config_or_none(arguments: Namespace) -> Config | None:
     try:
         return load(path)
     except ConfigError:
-        warn(f"{path} is not valid (see `trader check`); looking for the data folder without it")
+        warn(f"{path} can not be used (see `trader check`); looking for the data folder without it")
         return None
