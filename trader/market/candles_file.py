@@ -177,7 +177,10 @@ def _times(path: Path, name: str, column: Any) -> IntArray:
         row = column.is_null().to_pylist().index(True) + 1
         raise MarketDataError(f"{path}: row {row}: {name} is missing")
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return _as_ns(column)
+        try:
+            return _as_ns(column)
+        except pa.ArrowInvalid as error:
+            raise MarketDataError(f"{path}: column {name}: {error}") from error
     if pa.types.is_integer(column.type):
         return _epoch_to_ns(column.cast(pa.int64()).to_numpy())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -23,6 +23,9 @@ MOST_DECIMALS = 12
 #: a price this close to a decimal (relative) is that decimal: floats that were summed or averaged
 _NOISE_FRAC = 1e-12
 
+#: nor in smaller steps than this (relative): so fine a step is not told from noise any more
+_FINEST_FRAC = 1e-10
+
 #: significant digits of a price whose decimals tell nothing
 _DIGITS = 6
 
@@ -37,6 +40,8 @@ def decimals_used(prices: FloatArray) -> int | None:
     """
     rest = np.unique(prices)
     for decimals in range(MOST_DECIMALS + 1):
+        if rest[-1] * _FINEST_FRAC > 10.0**-decimals:
+            return None
         rest = rest[np.abs(np.round(rest, decimals) - rest) > rest * _NOISE_FRAC]
         if not len(rest):
             return decimals
@@ -61,12 +66,12 @@ def infer_tick_size(candles: Candles) -> Decimal:
 
 def significant_step(price: float) -> Decimal:
     """Return the power of ten that gives a price six significant digits."""
-    return _power_of_ten(exact(price).adjusted() + 1 - _DIGITS)
+    return _power_of_ten(exact(float(price)).adjusted() + 1 - _DIGITS)
 
 
 def infer_lot_size(price: float) -> Decimal:
     """Return the power of ten [base] that is worth 0.1 to 1 quote at a price."""
-    return _power_of_ten(-exact(price).adjusted() - 1)
+    return _power_of_ten(-exact(float(price)).adjusted() - 1)
 
 
 # 10 and not 1E+1: steps are shown to people
