@@ -11,9 +11,10 @@ Slot, a latch of two copies (0 and 1), each beginning on a cache line::
 
 The writer of update n marks copy n & 1 as busy (sequence -n), writes the payload and its checksum, then
 the sequence n, then the head n. Readers are at that time in the other copy, which holds the complete
-update n - 1: a writer that stops or dies at any point leaves them that one. A reader takes the copy
-that the head names, and accepts it when it still carries the sequence it began with and the checksum
-agrees. The checksum needs no fences and holds on any memory model; the compiled latch has fences as well.
+update n - 1: a writer that stops or dies at any point leaves them that one. A reader takes a copy whose number
+was the head at some moment of the read, and accepts it when it still carries the sequence it began with and the
+checksum agrees: no two reads, by whomever, go back in time. The checksum needs no fences and holds on any memory
+model; the compiled latch has fences as well.
 """
 
 from __future__ import annotations

@@ -129,13 +129,23 @@ def find(base: Path | None = None, config: LocatedConfig | None = None) -> Insta
     -------
     InstancePaths
         The runtime folder is where the data folder's link `run` leads, when there is one.
+
+    Raises
+    ------
+    StateError
+        When this user may not look into the data folder.
     """
     start = base_dir(base)
-    # a link: the folder /run, below a current folder of /, is not ours
-    own = (start / "ledger.db").exists() or (start / "run").is_symlink()
-    data_dir = start if own else start / (config.data_dir if config else "data")
-    link = data_dir / "run"
-    runtime = data_dir / link.readlink() if link.is_symlink() else runtime_dir(data_dir)
+    try:
+        # a link: the folder /run, below a current folder of /, is not ours
+        own = (start / "ledger.db").exists() or (start / "run").is_symlink()
+        data_dir = start if own else start / (config.data_dir if config else "data")
+        link = data_dir / "run"
+        runtime = data_dir / link.readlink() if link.is_symlink() else runtime_dir(data_dir)
+    except PermissionError as error:
+        raise StateError(
+            f"{error.filename}: user {os.geteuid()} may not look there; ask as root or as the service's user"
+        ) from error
     return InstancePaths(data_dir, runtime, _log_dir(data_dir, config.logging.dir if config else "logs"))
 
 

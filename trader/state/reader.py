@@ -7,6 +7,7 @@ maps the new segment by itself. Positions, beats and limits are never mixed acro
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 
 from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import Role
-from trader.errors import LayoutMismatch, NotRunning, SegmentMissing
+from trader.errors import LayoutMismatch, NotRunning, SegmentMissing, StateError
 from trader.state.layout import Records
 from trader.state.paths import InstancePaths
 from trader.state.segment import Segment, as_role
@@ -180,6 +181,10 @@ class StateReader:
         folder = self._paths.runtime_dir
         try:
             found = [match for path in folder.iterdir() if (match := _SUPERVISOR_FILE.fullmatch(path.name))]
+        except PermissionError:
+            raise StateError(
+                f"{folder}: user {os.geteuid()} may not look into it; ask as root or as the service's user"
+            ) from None
         except OSError:
             raise NotRunning(f"no service runs on {self._paths.data_dir}: there is no folder {folder}") from None
         if not found:

@@ -286,7 +286,10 @@ def _check_file(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise LayoutMismatch(f"{path}: is no plain file, expected a segment")
     # Root may look at a service user's segments, but in nobody's folder may a file be planted by another.
-    folder_owner = path.parent.stat().st_uid
+    try:
+        folder_owner = path.parent.stat().st_uid
+    except FileNotFoundError:
+        raise SegmentMissing(f"{path}: its folder was removed just now; the service has stopped") from None
     if status.st_uid != folder_owner or os.geteuid() not in (status.st_uid, 0):
         raise LayoutMismatch(
             f"{path}: belongs to user {status.st_uid}, expected user {folder_owner}, whose folder it is in, "

@@ -124,7 +124,8 @@ class SlotReader:
                 raise UnreadableSlot(f"{self._label}: nothing was published yet")
             for which in (head & 1, ~head & 1):
                 copy = self._copies[which].copy()
-                if copy[0] >= head and self._intact(copy, which):
+                # Never a copy that is complete and not yet the head: the next reader could get the one before it.
+                if head <= copy[0] <= self._head.get() and self._intact(copy, which):
                     return copy[STAMP_WORDS:]
             if attempt > EAGER_ATTEMPTS:
                 time.sleep(0)

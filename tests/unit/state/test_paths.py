@@ -1,6 +1,7 @@
 """Where an instance's files are, for the service and for commands."""
 
 import os
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from trader.config.sections import Config
 from trader.errors import StateError
 from trader.state import paths as module
 from trader.state.paths import base_dir, find, locate, make_folders, remove_runtime
+from trader.state.reader import StateReader
 
 VARIABLES = ("TRADER_DATA_DIR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY")
 
@@ -145,6 +147,36 @@ def test_find_with_a_configuration_looks_where_it_says(here):
     """Another data_dir than the default."""
     config = SimpleNamespace(data_dir="other", logging=SimpleNamespace(dir="log"))
     assert (find(here, config).data_dir, find(here, config).log_dir) == (here / "other", here / "other" / "log")
+
+
+@contextmanager
+def _locked_out(folder):
+    """Be a user who may not look into a folder; root may look everywhere, and so steps down."""
+    user = os.geteuid()
+    folder.chmod(0)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+def test_find_in_a_folder_of_another_user_says_whom_to_ask_as(here):
+    """The service's data is private; an operator gets no traceback."""
+    (here / "data").mkdir()
+    with _locked_out(here / "data"), pytest.raises(StateError, match="may not look there; ask as root"):
+        find(here / "data")
+
+
+def test_reader_in_a_folder_of_another_user_says_whom_to_ask_as(here):
+    """Not allowed to look is told apart from not running."""
+    (here / "run").mkdir()
+    reader = StateReader(module.InstancePaths(here, here / "run", here))
+    with _locked_out(here / "run"), pytest.raises(StateError, match="may not look into it; ask as root"):
+        reader.service()
 
 
 def test_remove_runtime_removes_link_and_folder(here):
