@@ -86,8 +86,8 @@ def read_candle_file(path: Path, symbol: str, timeframe: str) -> Candles:
     except OSError as error:
         raise MarketDataError(f"{path}: can not be read: {error.strerror or error}") from error
     time_column = _check_columns(path, table.column_names)
-    open_ns = _times(path, time_column, table[time_column])
-    return Candles(symbol, timeframe, open_ns, *(_numbers(path, name, table[name]) for name in PRICE_COLUMNS))
+    open_ns = _times(path, time_column, _trimmed(table[time_column]))
+    return Candles(symbol, timeframe, open_ns, *(_numbers(path, name, _trimmed(table[name])) for name in PRICE_COLUMNS))
 
 
 def _read_feather(path: Path) -> Any:
@@ -157,6 +157,14 @@ def _check_columns(path: Path, names: list[str], found: str = "") -> str:
     return time_column
 
 
+# many a CSV file has a space after each comma
+def _trimmed(column: Any) -> Any:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    return compute.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
+
+
 def _numbers(path: Path, name: str, column: Any) -> FloatArray:
     import pyarrow as pa
 
@@ -202,7 +210,7 @@ def _texts_to_ns(path: Path, name: str, column: Any) -> IntArray:
         except pa.ArrowInvalid:
             continue
     try:
-        return np.array([parse_utc(text.strip()) for text in column.to_pylist()], np.int64)
+        return np.array([parse_utc(text) for text in column.to_pylist()], np.int64)
     except ValueError as error:
         raise _bad_cell(path, name, column, parse_utc, "an ISO 8601 time or a time since the epoch", error) from error
 
@@ -226,7 +234,7 @@ def _bad_cell(
 ) -> MarketDataError:
     for row, cell in enumerate(column.to_pylist(), 1):
         try:
-            read(str(cell).strip())
+            read(str(cell))
         except ValueError:
             return MarketDataError(f"{path}: row {row}: {name} is {cell!r}, not {wanted}")
     return MarketDataError(f"{path}: column {name}: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from operator import attrgetter
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from trader.codes import Direction
 from trader.domain.market import Candles
 from trader.domain.signal import Signal, Signals
 from trader.errors import StrategyError
+
+_FIELDS = ("direction", "confidence", "stop_price", "target_price", "value")
+_COLUMNS = attrgetter(*_FIELDS)
 
 _DIRECTIONS = frozenset(int(direction) for direction in Direction)
 
@@ -98,8 +102,8 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
         signals = strategy.signals(candles)
         direction, confidence, stop, target, value = _last(signals, len(candles))
         note = strategy.note(candles, -1) if direction != Direction.HOLD else ""
-    except StrategyError:
-        raise
+    except StrategyError as error:
+        raise StrategyError(f"{name}: {candles.symbol}: {error}") from error
     except Exception as error:
         raise StrategyError(f"{name}: {candles.symbol}: raised {type(error).__name__}: {error}") from error
     fault = _fault(direction, confidence, stop, target)
@@ -110,18 +114,15 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
     return Signal(name, candles.symbol, time_ns, price, what, confidence, stop, target, value, str(note))
 
 
+# direction, confidence, stop, target and reading of the last candle
 def _last(signals: Signals, bars: int) -> tuple[int, float, float, float, float]:
-    for field in ("direction", "confidence", "stop_price", "target_price", "value"):
-        shape = np.shape(getattr(signals, field))
-        if shape != (bars,):
-            raise StrategyError(f"{field} has shape {shape}, must be ({bars},): one opinion per candle")
-    return (
-        int(signals.direction[-1]),
-        float(signals.confidence[-1]),
-        float(signals.stop_price[-1]),
-        float(signals.target_price[-1]),
-        float(signals.value[-1]),
-    )
+    columns = _COLUMNS(signals)
+    for field, column in zip(_FIELDS, columns, strict=True):
+        if getattr(column, "shape", None) != (bars,):
+            raise StrategyError(f"{field} has shape {np.shape(column)}, must be an array of ({bars},)")
+    direction, *numbers = [column.item(-1) for column in columns]
+    confidence, stop, target, value = map(float, numbers)
+    return int(direction), confidence, stop, target, value
 
 
 def _fault(direction: int, confidence: float, stop: float, target: float) -> str:

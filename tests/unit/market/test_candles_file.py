@@ -85,9 +85,11 @@ def test_csv_time_in_any_accepted_form_reads_the_same_instants(tmp_path, times):
 
 
 def test_csv_with_quotes_windows_lines_and_other_columns_reads(tmp_path):
-    """Column order, further columns, a byte-order mark, quotes and CRLF are no obstacles."""
+    """Column order, further columns, a byte-order mark, quotes, spaces and CRLF are no obstacles."""
     path = tmp_path / "x.csv"
-    path.write_bytes(b'\xef\xbb\xbfVolume,"Close",trades,Low,High,Open,Timestamp\r\n3,"1.5",9,0.5,2,1,1704067200\r\n')
+    path.write_bytes(
+        b'\xef\xbb\xbfVolume,"Close",trades,Low, High,Open,Timestamp\r\n3,"1.5",9,0.5, 2,1, 1704067200 \r\n'
+    )
     got = read_candle_file(path, "BTC/USDT", "5m")
     assert [got.open_ns[0], got.open[0], got.high[0], got.low[0], got.close[0]] == [MIDNIGHT_NS, 1, 2, 0.5, 1.5]
 

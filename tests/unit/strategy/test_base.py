@@ -46,7 +46,7 @@ def test_last_signal_hold_is_not_asked_for_a_note():
         ({"stop": 0.0}, "stop_price 0.0 is neither positive nor NaN"),
         ({"stop": -math.inf}, "stop_price -inf is neither"),
         ({"target": math.inf}, "target_price inf is neither"),
-        ({"extra": 1}, r"direction has shape \(4,\), must be \(3,\)"),
+        ({"extra": 1}, r"mine: ETH/USDT: direction has shape \(4,\), must be an array of \(3,\)"),
     ],
 )
 def test_last_signal_nonsense_is_a_strategy_error(answer, message):
