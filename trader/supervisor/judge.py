@@ -36,6 +36,7 @@ class Judge:
     stale_after_s: float | None = None  #: without market data for this long it is not fed; None: it takes none
     _iterations: int = -1
     _moved_ns: int = 0
+    _since_ns: int = 0
 
     def judge(self, now_ns: int, beat_ns: int, iterations: int, fed_ns: int) -> Verdict:
         """Return the verdicts now.
@@ -56,6 +57,7 @@ class Judge:
         Verdict
             All three, and whether the worker is to be killed.
         """
+        self._since_ns = self._since_ns or now_ns  # a worker that has just come up has not been starved yet
         if iterations != self._iterations:
             self._iterations, self._moved_ns = iterations, now_ns
         age_s = max(0, now_ns - beat_ns) / 1e9
@@ -64,5 +66,5 @@ class Judge:
             alive=age_s < SUSPECT_AFTER_S,
             hung=age_s >= HUNG_AFTER_S[self.role],
             progressing=now_ns - self._moved_ns < IDLE_AFTER_S * 1e9,
-            fed=self.stale_after_s is None or now_ns - fed_ns < self.stale_after_s * 1e9,
+            fed=self.stale_after_s is None or now_ns - max(fed_ns, self._since_ns) < self.stale_after_s * 1e9,
         )

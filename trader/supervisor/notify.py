@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from sdnotify import SystemdNotifier
 
@@ -72,13 +73,17 @@ class Notifier:
 
     def close(self) -> None:
         """Close the socket."""
-        if self._sender is not None and self._sender.socket is not None:
-            self._sender.socket.close()
-        self._sender = None
+        self._drop()
         self._address = ""
 
+    def _drop(self) -> None:
+        if self._sender is not None:
+            self._sender.socket.close()
+        self._sender = None
+
     def _connect(self) -> None:
-        if not self._address:
+        # looked for first, because SystemdNotifier loses its socket unclosed when it can not connect
+        if not self._address or not (self._address.startswith("@") or Path(self._address).exists()):
             return
         before = os.environ.get("NOTIFY_SOCKET")
         os.environ["NOTIFY_SOCKET"] = self._address
@@ -104,4 +109,4 @@ class Notifier:
             self.failures += 1
         except OSError:
             self.failures += 1
-            self._sender = None
+            self._drop()
