@@ -95,8 +95,11 @@ def _read_feather(path: Path) -> Any:
     from pyarrow import feather
 
     try:
-        return feather.read_table(path, memory_map=False)
-    except pa.ArrowInvalid as error:
+        table = feather.read_table(path, memory_map=False)
+        table.validate(full=True)
+        return table.rename_columns([name.lower() for name in table.column_names])
+    # damaged lengths ask for exabytes, damaged names are no UTF-8
+    except (pa.ArrowException, MemoryError, UnicodeDecodeError) as error:
         what = "it is empty" if path.stat().st_size == 0 else str(error)
         raise MarketDataError(f"{path}: no Feather file: {what}") from error
 

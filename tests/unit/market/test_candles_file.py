@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,23 @@ def test_feather_cut_short_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(MarketDataError, match=r"BTC_USDT-5m\.feather"):
         read_candle_file(path, "BTC/USDT", "5m")
+
+
+def test_feather_with_any_bytes_flipped_is_refused_or_read(tmp_path):
+    """Damage anywhere in the file ends in the error that names it, or changed nothing that is read."""
+    path = write_feather(tmp_path, rising(50))
+    whole, chance = path.read_bytes(), random.Random(2)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 20)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_candle_file(path, "BTC/USDT", "5m")
+        except MarketDataError:
+            refused += 1
+    assert refused > 100
 
 
 def test_feather_without_a_column_names_it(tmp_path):
