@@ -180,11 +180,21 @@ class Stage:
         side = Side.BUY if amount > 0 else Side.SELL
         opens = record["quantity"] == 0
         order = Order(
-            order_id=self.ledger.next_order_id(), client_order_id=f"main-{self.trade_number}", symbol=self.symbols[slot],
-            side=side, kind=OrderKind.MARKET, quantity=abs(amount), filled_quantity=abs(amount), state=OrderState.FILLED,
-            reason=reason, strategy=self.strategies[0], reduce_only=not opens, decision_id=decision_id,
-            created_ns=self.now_ns, updated_ns=self.now_ns,
-        )  # fmt: skip
+            order_id=self.ledger.next_order_id(),
+            client_order_id=f"main-{self.trade_number}",
+            symbol=self.symbols[slot],
+            side=side,
+            kind=OrderKind.MARKET,
+            quantity=abs(amount),
+            filled_quantity=abs(amount),
+            state=OrderState.FILLED,
+            reason=reason,
+            strategy=self.strategies[0],
+            reduce_only=not opens,
+            decision_id=decision_id,
+            created_ns=self.now_ns,
+            updated_ns=self.now_ns,
+        )
         fee = (price * abs(amount) * Decimal("0.001")).quantize(Decimal("0.00000001"))
         fill = Fill(
             f"t{self.trade_number}",
@@ -248,8 +258,20 @@ class Stage:
         self.ledger.record_decisions(
             [
                 Decision(
-                    decision_id, int(account["cycles"][0]), self.now_ns, self.strategies[0], self.symbols[slot], self.now_ns,
-                    float(self.slots["mark_price"][slot]), int(direction), confidence, value, int(decided), int(mask), 0, detail,
+                    decision_id=decision_id,
+                    cycle=int(account["cycles"][0]),
+                    time_ns=self.now_ns,
+                    strategy=self.strategies[0],
+                    symbol=self.symbols[slot],
+                    candle_ns=self.now_ns,
+                    price=float(self.slots["mark_price"][slot]),
+                    direction=int(direction),
+                    confidence=confidence,
+                    value=value,
+                    decided=int(decided),
+                    mask=int(mask),
+                    order_id=0,
+                    detail=detail,
                 )
             ]
         )  # fmt: skip

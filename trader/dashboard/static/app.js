@@ -82,7 +82,8 @@ function tick() {
   }
   let [level, state, message] = headline(status);
   if (stale) [level, state, message] = ["bad", "disconnected", `Disconnected: these numbers are of ${clock(view.receivedAt)} UTC, ${duration(elapsedS)} old. Trying again.`];
-  className(document.body, `${status.service.mode}${stale ? " stale" : ""}`);
+  const dim = stale ? " stale" : status.source === "engine" ? "" : " old";
+  className(document.body, `${status.service.mode}${dim}`);
   text(byId("mode"), status.service.mode);
   text(byId("state"), state);
   className(byId("state"), `badge state ${level}`);

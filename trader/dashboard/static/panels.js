@@ -13,20 +13,28 @@ function figure(id, noteId, value, note, classes = "") {
 export function showHero(account, quote) {
   if (!account) return;
   const a = account;
-  figure("equity", "equity-note", number(a.equity), `${quote} · cash ${number(a.cash)} · started with ${number(a.initial_capital, 0)}`);
+  figure("equity", "equity-note", number(a.equity), `${quote} · cash ${number(a.cash)} · from ${number(a.initial_capital, 0)}`);
   figure("total-pnl", "total-note", signed(a.total_pnl), `${signedPercent(a.total_pnl_frac)} · fees ${number(a.fees_paid)}`, tone(a.total_pnl));
-  figure("daily-pnl", "daily-note", signed(a.daily_pnl), `${signedPercent(a.daily_pnl_frac)} since 00:00 UTC`, tone(a.daily_pnl));
-  figure("drawdown", "drawdown-note", percent(a.drawdown_frac), `worst ${percent(a.max_drawdown_frac)} · peak ${number(a.peak_equity, 0)}`);
+  figure("daily-pnl", "daily-note", signed(a.daily_pnl), `${signedPercent(a.daily_pnl_frac)} · UTC day`, tone(a.daily_pnl));
+  figure("drawdown", "drawdown-note", percent(a.drawdown_frac), `worst ${percent(a.max_drawdown_frac)}`);
   const pending = a.pending_orders ? ` · ${a.pending_orders} in flight` : "";
   figure("open", "open-note", number(a.open_positions, 0), `unrealised ${signed(a.unrealised_pnl)}${pending}`);
-  figure("trades", "trades-note", number(a.round_trips, 0), `${number(a.day_trades, 0)} entries today`);
+  figure("trades", "trades-note", number(a.round_trips, 0), a.day_trades === 1 ? "1 entry today" : `${number(a.day_trades, 0)} entries today`);
   figure("win", "win-note", percent(a.win_frac, 1), a.round_trips ? `${a.wins} won · ${a.losses} lost` : "no closed position yet");
 }
 
-const LEVELS = [[0.999999, "bad"], [0.75, "caution"]];
+// Losses that come near their limit are a warning; a full count only means: no further entry; and a position is
+// sized up to its cap in the normal course of things.
+const LOSSES = new Set(["daily_loss", "drawdown", "loss_streak"]);
+const COUNTS = new Set(["open_positions", "daily_trades"]);
 
-function amount(value, kind) {
-  if (kind === "frac") return percent(value, value !== 0 && Math.abs(value) < 0.1 ? 2 : 1);
+function levelOf(name, share) {
+  if (LOSSES.has(name)) return share >= 0.999999 ? "bad" : share >= 0.7 ? "caution" : "";
+  return COUNTS.has(name) && share >= 0.999999 ? "caution" : "";
+}
+
+function amount(value, limit) {
+  if (limit.kind === "frac") return percent(value, limit.allowed < 0.1 ? 2 : 1);
   return number(value, 0);
 }
 
@@ -57,16 +65,16 @@ function buildMeter(limit) {
 
 function fillMeter(meter, limit) {
   const share = limit.allowed > 0 ? limit.used / limit.allowed : limit.used > 0 ? 1 : 0;
-  const level = LEVELS.find(([from]) => share >= from)?.[1] ?? "";
+  const level = levelOf(limit.name, share);
   className(meter, `meter ${level}`.trim());
   const [line, bar] = meter.children;
   text(line.firstElementChild, limit.note ? `${limit.label} · ${limit.note}` : limit.label);
-  text(line.lastElementChild.firstChild, amount(limit.used, limit.kind));
-  const rest = ` of ${amount(limit.allowed, limit.kind)}`;
+  text(line.lastElementChild.firstChild, amount(limit.used, limit));
+  const rest = ` of ${amount(limit.allowed, limit)}`;
   if (line.lastElementChild.lastChild.data !== rest) line.lastElementChild.lastChild.data = rest;
   const width = `${Math.min(100, Math.max(0, share * 100)).toFixed(1)}%`;
   if (bar.firstElementChild.style.width !== width) bar.firstElementChild.style.width = width;
-  bar.setAttribute("aria-label", `${limit.label}: ${amount(limit.used, limit.kind)} of ${amount(limit.allowed, limit.kind)}`);
+  bar.setAttribute("aria-label", `${limit.label}: ${amount(limit.used, limit)} of ${amount(limit.allowed, limit)}`);
   bar.setAttribute("aria-valuenow", Math.min(100, share * 100).toFixed(0));
 }
 
@@ -177,8 +185,8 @@ export function makeTables(onClose) {
   return {
     positions: new KeyedTable(byId("positions"), buildPosition(onClose), fillPosition),
     decisions: new KeyedTable(byId("decisions"), () => rowOf("", "", "", "num", "num wide", "why"), fillDecision),
-    trips: new KeyedTable(byId("trips"), () => rowOf("", "", "", "num wide", "num", "num"), fillTrip),
-    workers: new KeyedTable(byId("workers"), () => rowOf("", "", "num", "num", "num", "num", "num"), fillWorker),
+    trips: new KeyedTable(byId("trips"), () => rowOf("", "", "", "num roomy", "num wide", "num"), fillTrip),
+    workers: new KeyedTable(byId("workers"), () => rowOf("", "", "num wide", "num", "num", "num roomy", "num"), fillWorker),
   };
 }
 
