@@ -221,8 +221,9 @@ def check_size(verdict, account, limits, slots, request):
 def check_entry(desk, slots):
     """Check the request on the desk against every limit, size it, and leave the verdict on the desk.
 
-    Nothing is skipped because something else is broken already, with one exception: when a number is NaN or infinite
-    (NOT_FINITE), nothing that would be computed from numbers is.
+    Nothing is skipped because something else is broken already, with two exceptions: when a number is NaN or infinite
+    (NOT_FINITE), nothing is computed from numbers; and a request that is to be sized by a stop on the wrong side of
+    the price (STOP_SIDE) has no size to check.
 
     Parameters
     ----------
@@ -254,4 +255,6 @@ def check_entry(desk, slots):
         note(verdict, BIT_NOT_FINITE, request["price"], slot["mark_price"])
         return
     set_levels(verdict, slot, limits, request)
+    if verdict["mask"] & (1 << BIT_STOP_SIDE) and request["quantity"] == 0.0:
+        return
     check_size(verdict, account, limits, slots, request)

@@ -32,15 +32,15 @@ def describe(event, slot, order, quantity, fee):
 
 
 @kernel
-def settle_result(account, slot, time_ns):
-    """Count a round trip that has ended."""
+def settle_result(account, slot, noise, time_ns):
+    """Count a round trip that has ended; a result that is only the noise of adding floats is no win and no loss."""
     result = slot["position_pnl"]
     account["open_positions"] -= 1
     account["round_trips"] += 1
-    if result > 0.0:
+    if result > noise:
         account["wins"] += 1
         account["loss_streak"] = 0
-    elif result < 0.0:
+    elif result < -noise:
         account["losses"] += 1
         account["loss_streak"] += 1
         account["last_loss_ns"] = time_ns
@@ -73,7 +73,7 @@ def reduce_position(account, slot, index, quantity, price, fee, time_ns, reason,
     left = snapped(held - sign * quantity, slot["lot_size"])
     slot["quantity"] = left
     if left == 0.0:
-        settle_result(account, slot, time_ns)
+        settle_result(account, slot, 1e-12 * quantity * price, time_ns)
     return n + 1
 
 

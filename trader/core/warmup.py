@@ -117,6 +117,9 @@ def _rest(scene: _Scene) -> None:
     """Roll the day, and use every other entry point once."""
     account, slot = scene.desk["account"], scene.slots[1]
     midnight_ns = START_NS + 10 * MINUTE_NS
+    nothing = np.zeros(0, CANDLE)
+    nothing.flags.writeable = False  # a feed may hand out what nobody is to change: another type to the compiler
+    scene.expect("events of no candles", on_candles(scene.desk, scene.slots, nothing, 1, scene.events), 0)
     scene.expect("events of midnight", on_time(scene.desk, scene.slots, midnight_ns, scene.events), 2)
     scene.expect("resumed", scene.events["kind"][1], CoreEvent.RESUMED)
     scene.expect("halts on the new day", account["halt_mask"][0], 0)
@@ -134,8 +137,20 @@ def _rest(scene: _Scene) -> None:
     scene.expect("short's worth", account["equity"][0], 9956.9382)  # 9,955.0382 + 100 - 0.1 - 98
 
 
+def _seal() -> None:
+    """Let no entry point be compiled again: another type of argument would stop trading for seconds.
+
+    An integer or a code where a float or an integer is wanted is converted then, anything else is a TypeError.
+    """
+    for entry in (apply_fill, attach_plan, cancel, check_entry, on_candles, on_time, place):
+        if hasattr(entry, "disable_compile"):  # not with JIT switched off
+            entry.disable_compile()
+
+
 def warm_up() -> None:
     """Compile or load every entry point and hold a played scene against golden numbers.
+
+    No entry point is compiled again afterwards, whatever it is called with.
 
     Raises
     ------
@@ -153,3 +168,4 @@ def warm_up() -> None:
     ]
     if wrong:
         raise KernelError(f"the compiled kernels give wrong results; wipe the compile cache: {'; '.join(wrong)}")
+    _seal()

@@ -1,0 +1,339 @@
+"""The trading rules again, as plain Python: what the compiled core is held against.
+
+Written from the rules' description and not from the kernels: plain objects, one symbol after the other, and
+exact decimals for every price and quantity. Only what must agree is here: positions, cash, results, events.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+DAY_NS = 86_400 * 10**9
+
+
+def dec(value: float) -> Decimal:
+    """Return the decimal that a float is written as."""
+    return Decimal(repr(float(value)))
+
+
+@dataclass
+class Rules:
+    """Limits and costs; fractions as floats, steps as decimals."""
+
+    tick: Decimal = Decimal("0.01")
+    lot: Decimal = Decimal("0.001")
+    min_notional: Decimal = Decimal(5)
+    fee: Decimal = Decimal("0.001")
+    slippage: Decimal = Decimal("0.0005")
+    stop_frac: Decimal = Decimal("0.02")
+    target_frac: Decimal | None = Decimal("0.03")
+    trailing_frac: Decimal | None = None
+    hold_ns: int = 0
+    max_positions: int = 5
+    min_confidence: float = 0.7
+    max_daily_loss: float = 0.05
+    max_daily_trades: int = 20
+    max_symbol: Decimal = Decimal("0.2")
+    max_gross: Decimal = Decimal(1)
+    max_drawdown: float = 0.2
+    risk: Decimal = Decimal("0.01")
+    allow_short: bool = True
+    stale_ns: int = 10**18
+
+
+@dataclass
+class Position:
+    sign: int
+    quantity: Decimal
+    entry: Decimal
+    fees: Decimal
+    stop: Decimal
+    target: Decimal | None
+    best: Decimal
+    expires_ns: int | None
+
+
+@dataclass
+class Pending:
+    sign: int
+    quantity: Decimal
+    reason: str
+    opening: bool
+    reserved: Decimal
+    stop: Decimal | None = None
+    target: Decimal | None = None
+
+
+@dataclass
+class Market:
+    """One symbol."""
+
+    mark: Decimal | None = None
+    position: Position | None = None
+    pending: Pending | None = None
+
+
+@dataclass
+class Model:
+    """The account and its symbols."""
+
+    rules: Rules
+    count: int
+    cash: Decimal = Decimal(10_000)
+    symbols: list[Market] = field(default_factory=list)
+    realised: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    peak: Decimal = Decimal(10_000)
+    day: int = 0
+    day_start: Decimal = Decimal(10_000)
+    day_trades: int = 0
+    halts: set[str] = field(default_factory=set)
+    results: list[Decimal] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.symbols = [Market() for _ in range(self.count)]
+
+    # -- worth ------------------------------------------------------------------------------
+
+    def equity(self) -> Decimal:
+        """Cash and positions at their marks."""
+        return self.cash + sum((p.sign * p.quantity * m.mark for m in self.symbols if (p := m.position)), Decimal(0))
+
+    def unrealised(self) -> Decimal:
+        """Sum what open positions have gained."""
+        held = ((m.mark, m.position) for m in self.symbols if m.position)
+        return sum((p.sign * p.quantity * (mark - p.entry) for mark, p in held), Decimal(0))
+
+    def streak(self) -> int:
+        """Losing round trips in a row."""
+        losing = 0
+        for result in self.results:
+            losing = 0 if result > 0 else losing + (result < 0)
+        return losing
+
+    def gross(self) -> Decimal:
+        """Worth of all positions, long or short."""
+        return sum((p.quantity * m.mark for m in self.symbols if (p := m.position)), Decimal(0))
+
+    def reserved(self, but: Market | None = None) -> Decimal:
+        """Sum what entries in flight have set aside."""
+        return sum((m.pending.reserved for m in self.symbols if m.pending and m is not but), Decimal(0))
+
+    # -- rounding ---------------------------------------------------------------------------
+
+    def up(self, price: Decimal) -> Decimal:
+        """Round up to a tick."""
+        return (price / self.rules.tick).to_integral_value(ROUND_CEILING) * self.rules.tick
+
+    def down(self, price: Decimal) -> Decimal:
+        """Round down to a tick."""
+        return (price / self.rules.tick).to_integral_value(ROUND_FLOOR) * self.rules.tick
+
+    def worse(self, price: Decimal, buying: bool, slippage: Decimal) -> Decimal:
+        """Return what a market order gets."""
+        if buying:
+            return self.up(price * (1 + slippage))
+        return max(self.down(price * (1 - slippage)), self.rules.tick)
+
+    def towards(self, level: Decimal, entry: Decimal) -> Decimal:
+        """Round a level to the tick nearer to the entry, but not onto the entry when it was not there."""
+        rounded = self.up(level) if level < entry else self.down(level)
+        if rounded == entry != level:
+            rounded += self.rules.tick if level > entry else -self.rules.tick
+        return max(rounded, self.rules.tick)
+
+    # -- fills ------------------------------------------------------------------------------
+
+    def open(self, market: Market, price: Decimal, time_ns: int) -> None:
+        """Fill an entry."""
+        order, rules = market.pending, self.rules
+        fee = order.quantity * price * rules.fee
+        stop = order.stop if order.stop is not None else price * (1 - order.sign * rules.stop_frac)
+        target = order.target
+        if target is None and rules.target_frac is not None:
+            target = price * (1 + order.sign * rules.target_frac)
+        market.position = Position(
+            sign=order.sign,
+            quantity=order.quantity,
+            entry=price,
+            fees=fee,
+            stop=self.stop_level(stop, price, order.sign),
+            target=None if target is None else self.target_level(target, price, order.sign),
+            best=price,
+            expires_ns=time_ns + rules.hold_ns if rules.hold_ns else None,
+        )
+        self.cash -= order.sign * order.quantity * price + fee
+        self.fees += fee
+        self.day_trades += 1
+        self.note("entry", market, order.reason, price, order.quantity)
+
+    def stop_level(self, stop: Decimal, entry: Decimal, sign: int) -> Decimal:
+        """Put a stop on the grid."""
+        if sign * (entry - stop) > 0:
+            return self.towards(stop, entry)
+        return max(self.up(stop) if sign > 0 else self.down(stop), self.rules.tick)
+
+    def target_level(self, target: Decimal, entry: Decimal, sign: int) -> Decimal:
+        """Put a target on the grid."""
+        if sign * (target - entry) > 0:
+            return self.towards(target, entry)
+        return max(self.down(target) if sign > 0 else self.up(target), self.rules.tick)
+
+    def close(self, market: Market, price: Decimal, reason: str) -> None:
+        """End a position."""
+        held = market.position
+        fee = held.quantity * price * self.rules.fee
+        result = held.sign * held.quantity * (price - held.entry) - fee - held.fees
+        self.cash += held.sign * held.quantity * price - fee
+        self.fees += fee
+        self.realised += result
+        self.results.append(result)
+        self.note("exit", market, reason, price, held.quantity)
+        market.position = None
+
+    def note(self, kind: str, market: Market, reason: str, price: Decimal, quantity: Decimal) -> None:
+        """Remember what happened."""
+        slot = next(index for index, other in enumerate(self.symbols) if other is market)
+        self.events.append({"kind": kind, "slot": slot, "reason": reason, "price": price, "quantity": quantity})
+
+    # -- the event --------------------------------------------------------------------------
+
+    def event(self, time_ns: int, candles: dict[int, tuple[float, float, float, float, int]]) -> None:
+        """Play candles (open, high, low, close, open_ns) by slot."""
+        exact = {slot: [dec(x) for x in candle[:4]] for slot, candle in candles.items()}
+        orders = any(m.pending for m in self.symbols)
+        if orders:
+            for slot, (opened, *_) in exact.items():
+                self.symbols[slot].mark = opened
+                self.fill_close(self.symbols[slot], opened)
+            for slot, (opened, *_) in exact.items():
+                self.fill_entry(self.symbols[slot], opened, candles[slot][4])
+        for slot, (opened, high, low, closed) in exact.items():
+            market = self.symbols[slot]
+            if market.position:
+                self.exit_inside(market, opened, high, low)
+            if market.position:
+                held = market.position
+                held.best = max(held.best, high) if held.sign > 0 else min(held.best, low)
+            market.mark = closed
+        self.finish(time_ns)
+
+    def fill_close(self, market: Market, opened: Decimal) -> None:
+        """Fill an order that reduces."""
+        order = market.pending
+        if order is None or order.opening:
+            return
+        market.pending = None
+        if market.position is None:
+            self.note("rejected", market, order.reason, Decimal(0), order.quantity)
+            return
+        self.close(market, self.worse(opened, order.sign > 0, self.rules.slippage), order.reason)
+
+    def fill_entry(self, market: Market, opened: Decimal, time_ns: int) -> None:
+        """Fill an order that opens, if it can be paid."""
+        order = market.pending
+        if order is None or not order.opening:
+            return
+        price = self.worse(opened, order.sign > 0, self.rules.slippage)
+        cost = order.quantity * price * (1 + self.rules.fee)
+        if cost > self.equity() - self.gross() - self.reserved(but=market):
+            self.note("rejected", market, order.reason, price, order.quantity)
+        else:
+            self.open(market, price, time_ns)
+        market.pending = None
+
+    def exit_inside(self, market: Market, opened: Decimal, high: Decimal, low: Decimal) -> None:
+        """End a position inside a candle."""
+        held, rules = market.position, self.rules
+        long = held.sign > 0
+        stop, gap, touch = held.stop, "stop_gap", "stop"
+        if rules.trailing_frac is not None:
+            trail = self.stop_level(held.best * (1 - held.sign * rules.trailing_frac), held.best, held.sign)
+            if (trail > stop) if long else (trail < stop):
+                stop, gap, touch = trail, "trailing", "trailing"
+        if (opened <= stop) if long else (opened >= stop):
+            self.close(market, self.worse(opened, not long, rules.slippage), gap)
+        elif (low <= stop) if long else (high >= stop):
+            self.close(market, self.worse(stop, not long, rules.slippage), touch)
+        elif held.target is None:
+            return
+        elif (opened >= held.target) if long else (opened <= held.target):
+            self.close(market, self.worse(opened, not long, Decimal(0)), "target_gap")
+        elif (high >= held.target) if long else (low <= held.target):
+            self.close(market, held.target, "target")
+
+    def finish(self, time_ns: int) -> None:
+        """End the event: peak, day, halts, time exits."""
+        equity = self.equity()
+        self.peak = max(self.peak, equity)
+        if time_ns // DAY_NS > self.day:
+            self.day, self.day_start, self.day_trades = time_ns // DAY_NS, equity, 0
+            self.halts.discard("daily_loss")
+        if float(1 - equity / self.day_start) >= self.rules.max_daily_loss:
+            self.halts.add("daily_loss")
+        if float(1 - equity / self.peak) >= self.rules.max_drawdown:
+            self.halts.add("drawdown")
+        for market in self.symbols:
+            held = market.position
+            if held and held.expires_ns is not None and held.expires_ns <= time_ns and market.pending is None:
+                market.pending = Pending(-held.sign, held.quantity, "time", opening=False, reserved=Decimal(0))
+                self.note("requested", market, "time", market.mark, held.quantity)
+
+    # -- orders -----------------------------------------------------------------------------
+
+    def order_close(self, slot: int, reason: str) -> None:
+        """Send an order for the whole position."""
+        held = self.symbols[slot].position
+        self.symbols[slot].pending = Pending(-held.sign, held.quantity, reason, opening=False, reserved=Decimal(0))
+
+    def order_entry(self, slot: int, sign: int, lots: int, stop: float, target: float) -> None:
+        """Send an entry."""
+        quantity = lots * self.rules.lot
+        cost = quantity * self.symbols[slot].mark * (1 + self.rules.slippage) * (1 + self.rules.fee)
+        levels = [None if math.isnan(level) else dec(level) for level in (stop, target)]
+        self.symbols[slot].pending = Pending(sign, quantity, "signal", True, cost, *levels)
+
+    def check(self, slot: int, sign: int, confidence: float, stop: float) -> tuple[set[str], Decimal]:
+        """Return the names of the broken limits and the size in lots, before it is cut to whole ones."""
+        rules, market, broken = self.rules, self.symbols[slot], set()
+        entering = sum(1 for m in self.symbols if m.pending and m.pending.opening)
+        positions = sum(1 for m in self.symbols if m.position)
+        equity = self.equity()
+        price = market.mark
+        checks = {
+            "confidence": confidence < rules.min_confidence,
+            "daily_loss": float(1 - equity / self.day_start) >= rules.max_daily_loss,
+            "drawdown": float(1 - equity / self.peak) >= rules.max_drawdown,
+            "halted": bool(self.halts),
+            "open_positions": positions + entering >= rules.max_positions,
+            "daily_trades": self.day_trades + entering >= rules.max_daily_trades,
+            "position_open": market.position is not None or market.pending is not None,
+            "short_not_allowed": sign < 0 and not rules.allow_short,
+        }
+        broken |= {name for name, is_broken in checks.items() if is_broken}
+        wanted = price * (1 - sign * rules.stop_frac) if math.isnan(stop) else dec(stop)
+        if sign * (price - wanted) <= 0:
+            broken.add("stop_side")
+            return broken, Decimal(0)  # without a distance there is nothing to size by
+        level = self.stop_level(wanted, price, sign)
+        exposure = market.position.quantity * price if market.position else Decimal(0)
+        gross = self.gross() + self.reserved()
+        symbol_room = rules.max_symbol * equity - exposure
+        gross_room = rules.max_gross * equity - gross
+        unit = price * (1 + rules.slippage) * (1 + rules.fee)
+        free = equity - gross
+        size = min(rules.risk * equity / abs(price - level), symbol_room / price, gross_room / price, free / unit)
+        lots = max(size / rules.lot, Decimal(0))
+        smallest = max(int((rules.min_notional / price / rules.lot).to_integral_value(ROUND_CEILING)), 1)
+        if lots.to_integral_value(ROUND_FLOOR) < smallest:
+            broken.add("min_notional")
+            quantity = smallest * rules.lot
+            rooms = {"symbol_exposure": symbol_room, "gross_exposure": gross_room}
+            broken |= {name for name, room in rooms.items() if quantity * price > room}
+            if quantity * unit > free:
+                broken.add("free_capital")
+        return broken, lots
