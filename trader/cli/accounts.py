@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trader.cli.output import duration, emit, money, number, pairs, percent, plain_values, table
+from trader.cli.output import Row, duration, emit, money, number, pairs, percent, plain_values, table
 from trader.cli.place import instance_paths
 from trader.errors import EXIT_FAILED, EXIT_OK, NotRunning
 
@@ -39,6 +41,8 @@ def report(arguments: Namespace) -> int:
 
     with LedgerReader(instance_paths(arguments).ledger) as reader:
         document = plain_values(statistics(reader))
+    if arguments.html is not None:
+        _write_page(arguments.html, document)
     emit(document, _report_text(document), as_json=arguments.json)
     return EXIT_OK
 
@@ -96,6 +100,23 @@ def _report_text(document: dict[str, Any]) -> str:
     rows = [_trade_row(trade) for trade in trades[-SHOWN:]]
     parts.append(_titled("round trips", len(trades), table(rows, TRADE_COLUMNS, "no round trips yet")))
     return "\n\n".join(parts)
+
+
+def _write_page(path: Path, document: dict[str, Any]) -> None:
+    from itertools import accumulate
+
+    from trader.cli.html import page
+
+    summary, trades = document["summary"], document["trades"]
+    tables: list[tuple[str, Sequence[Row], Row]] = [
+        (title, [_group_row(name, figures) for name, figures in document[key].items()], GROUP_COLUMNS)
+        for key, title in (("by_symbol", "By symbol"), ("by_strategy", "By strategy"), ("by_reason", "By exit reason"))
+    ]
+    tables.append(("Days", [_day_row(day) for day in document["days"]], DAY_COLUMNS))
+    tables.append(("Round trips", [_trade_row(trade) for trade in trades], TRADE_COLUMNS))
+    curve = list(accumulate((float(trade["pnl"]) for trade in trades), initial=0.0))
+    text = page(f"trader: {summary['instance']}", _summary_text(summary), curve, tables)
+    path.write_text(text, encoding="utf-8")
 
 
 def _titled(what: str, count: int, text: str) -> str:

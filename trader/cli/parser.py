@@ -50,7 +50,7 @@ def build() -> argparse.ArgumentParser:
     command("flatten", "act:flatten", "pause, and close all positions at the market", _data_dir, _json, _yes)
     command("close", "act:close", "close the position in one symbol at the market", _close, _data_dir, _json, _yes)
     command("reload", "act:reload", "read the configuration anew", _data_dir, _json, _wait)
-    command("report", "accounts:report", "report performance", _data_dir, _json)
+    command("report", "accounts:report", "report performance", _data_dir, _json, _html)
     command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
     return parser
@@ -72,6 +72,10 @@ def _data_dir(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that stands alone as well")
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:

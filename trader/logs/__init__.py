@@ -1,7 +1,7 @@
 """Logging: the handlers of every process, the events they carry, and what never reaches them."""
 
 from trader.logs.events import Event, log_decision, log_event, log_trade_event
-from trader.logs.pipeline import LogPipeline, dropped_records, setup_comprehensive_logging, setup_logging
+from trader.logs.pipeline import LogPipeline, dropped_records, set_level, setup_comprehensive_logging, setup_logging
 from trader.logs.redaction import hide
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "log_decision",
     "log_event",
     "log_trade_event",
+    "set_level",
     "setup_comprehensive_logging",
     "setup_logging",
 ]

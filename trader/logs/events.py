@@ -99,13 +99,17 @@ def log_trade_event(
     confidence : float, optional
         0..1.
     **fields
-        More facts: fee, pnl, reason, order_id, market_time, ...
+        More facts: fee, pnl [quote], reason, order_id, market_time, ...; reason and pnl are told to people too.
     """
     words = [str(event_type), action, symbol]
     if quantity is not None:
         words.append(f"{quantity}")
     if price is not None:
         words.append(f"at {price}")
+    if fields.get("reason"):
+        words.append(f"({fields['reason']})")
+    if fields.get("pnl") is not None:
+        words.append(f"result {fields['pnl']}")
     facts = {"symbol": symbol, "action": action, "price": price, "quantity": quantity, "confidence": confidence}
     log_event(_trades, logging.INFO, event_type, " ".join(words), **facts, **fields)
 

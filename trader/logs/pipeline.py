@@ -239,6 +239,12 @@ def setup_comprehensive_logging(log_dir: Path | str = "logs", level: str = "INFO
     return setup_logging("main", log_dir, level)
 
 
+def set_level(level: str) -> None:
+    """Set the lowest level of this process' console, or of the journal in its place."""
+    if _current is not None:
+        _current.set_level(level)
+
+
 def dropped_records() -> int:
     """Return how many records this process has lost so far."""
     return _current.dropped if _current is not None else 0

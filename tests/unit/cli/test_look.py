@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 
 from trader.cli import main
+from trader.cli.html import page
 from trader.codes import Halt
 
 
@@ -146,6 +147,32 @@ def test_report_adds_up_the_ledger(ledger, capsys, tmp_path):
     text = run(capsys, "report", "--data-dir", str(tmp_path))[1]
     assert "27.97 USDT" in text
     assert re.search(r"round trips +1, 100.00 % won", text)
+
+
+def test_report_html_stands_alone(ledger, capsys, tmp_path):
+    """The page has the figures, and asks no other host for anything."""
+    exit_code, _, _ = run(capsys, "report", "--html", str(tmp_path / "r.html"), "--data-dir", str(tmp_path))
+    shown = (tmp_path / "r.html").read_text()
+    assert exit_code == 0
+    assert "27.97 USDT" in shown
+    assert "<td>ETH/USDT</td>" in shown
+    assert not re.search(r"<script|https?://|<link|@import", shown)
+
+
+def test_report_html_unwritable_place_is_one_line(ledger, capsys, tmp_path):
+    """A folder that is not there is named."""
+    target = tmp_path / "none" / "r.html"
+    exit_code, _, err = run(capsys, "report", "--html", str(target), "--data-dir", str(tmp_path))
+    assert exit_code == 1
+    assert str(target) in err
+
+
+def test_page_escapes_what_it_shows():
+    """A name can't become markup."""
+    text = page("<b>", "<i>", [0.0, 1.0], [("<u>", [{"a": "<script>"}], {"a": "A"})])
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>" not in text.partition("<body>")[2]
 
 
 def test_verify_clean_ledger_exits_0(ledger, capsys, tmp_path):

@@ -16,6 +16,7 @@ from trader.logs import (
     log_decision,
     log_event,
     log_trade_event,
+    set_level,
     setup_comprehensive_logging,
     setup_logging,
 )
@@ -41,14 +42,14 @@ def test_setup_logging_records_land_where_they_belong(tmp_path, log, capsys):
         log.debug("detail %d", 1)
         log.warning("careful")
         log.error("broken")
-        log_trade_event("order.filled", "BTC/USDT", "buy", Decimal("100.5"), Decimal("0.1"), 0.8, order_id=7)
+        log_trade_event("order.filled", "BTC/USDT", "buy", Decimal("100.5"), Decimal("0.1"), 0.8, reason="stop", pnl=-3)
     everything = (tmp_path / "trading_system.log").read_text().splitlines()
     assert all(LINE.fullmatch(line) for line in everything)
     assert [line.split("engine")[1].strip() for line in everything] == [
         "detail 1",
         "careful",
         "broken",
-        "order.filled buy BTC/USDT 0.1 at 100.5",
+        "order.filled buy BTC/USDT 0.1 at 100.5 (stop) result -3",
     ]
     assert len((tmp_path / "errors.log").read_text().splitlines()) == 1
     assert len((tmp_path / "trades.log").read_text().splitlines()) == 1
@@ -102,9 +103,9 @@ def test_log_decision_idle_ones_are_quiet(tmp_path, capsys):
 
 def test_set_level_changes_the_console_only(tmp_path, log, capsys):
     """A reload's log level is in force at once."""
-    with setup_logging("engine", tmp_path, "ERROR") as logs:
+    with setup_logging("engine", tmp_path, "ERROR"):
         log.info("unseen")
-        logs.set_level("INFO")
+        set_level("INFO")
         log.info("seen")
     # the listener may read the level late: what counts is that the new one came into force
     assert "seen" in capsys.readouterr().err
