@@ -144,7 +144,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         risk,
         router,
         ledger,
-        CycleSchedule(config.engine.loop_interval_seconds, cycle_ns),
+        CycleSchedule(config.engine.loop_interval_seconds, max(cursor_ns, cycle_ns)),
         max_new_positions=config.engine.max_new_positions_per_cycle,
     )
     engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trader.codes import HALT_TEXT, CoreEvent, Decided, Direction, Halt, Reason, limit_names
+from trader.codes import HALT_TEXT, Decided, Direction, Halt, Reason, limit_names
 from trader.core import kernels
 from trader.core.records import new_events
 from trader.domain.decision import Decision
@@ -154,9 +154,7 @@ class AutonomousDecisionEngine:
         if count < 0:
             raise KernelError(f"a kernel had more to report than {len(self._events)} events hold")
         if count:
-            for item in self._router.settle(self._events, count):
-                if item.halt is not None:
-                    _tell(item.halt, active=item.kind is CoreEvent.HALTED)
+            self._router.settle(self._events, count)
 
     # ------------------------------------------------------------------- cycle
 
