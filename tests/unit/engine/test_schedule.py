@@ -7,6 +7,7 @@ from trader.engine.schedule import CycleSchedule
 
 
 def seconds(value: float) -> int:
+    """Return seconds as nanoseconds."""
     return round(value * NS_PER_S)
 
 
