@@ -200,19 +200,21 @@ def check_size(verdict, account, limits, slots, request):
         if distance > 0.0:
             quantity = min(quantity, limits["risk_per_trade_frac"] * equity / distance)
     lots = max(steps_down(min(quantity, 9e15 * lot), lot), 0)
+    quantity = from_steps(lots, lot)
     verdict["lots"] = lots
-    verdict["quantity"] = from_steps(lots, lot)
+    verdict["quantity"] = quantity
     if lots < smallest_lots:
-        note(verdict, BIT_MIN_NOTIONAL, verdict["quantity"] * price, from_steps(smallest_lots, lot) * price)
-        lots = smallest_lots
+        held_against = from_steps(smallest_lots, lot)
+        note(verdict, BIT_MIN_NOTIONAL, quantity * price, held_against * price)
+        quantity = held_against
 
-    notional = from_steps(lots, lot) * price
+    notional = quantity * price
     forgiven = 1e-9 * equity
     if not exposure + notional <= exposure_bound + forgiven:
         note(verdict, BIT_SYMBOL_EXPOSURE, exposure + notional, exposure_bound)
     if not gross + notional <= gross_bound + forgiven:
         note(verdict, BIT_GROSS_EXPOSURE, gross + notional, gross_bound)
-    cost = from_steps(lots, lot) * unit_cost
+    cost = quantity * unit_cost
     if not cost <= free + forgiven:
         note(verdict, BIT_FREE_CAPITAL, cost, free)
 
