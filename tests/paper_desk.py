@@ -47,6 +47,7 @@ class PaperDesk:
 
     @classmethod
     def open(cls, path: Path, strategies: tuple[str, ...] = ("alpha", "beta")) -> PaperDesk:
+        """Open the ledger and take up what it holds, as a start of the engine does."""
         ledger = open_ledger(path)
         desk, slots = new_desk(), new_slots(len(SYMBOLS))
         configure(desk, slots)
@@ -59,6 +60,7 @@ class PaperDesk:
 
     @property
     def account(self) -> Any:
+        """The account record."""
         return self.desk["account"][0]
 
     def candles(self, slot: int, *prices: float, minute: int) -> Any:
@@ -95,6 +97,7 @@ class PaperDesk:
         return order
 
     def decision(self, number: int, slot: int, decided: Decided, order_id: int = 0, strategy: int = 0) -> Decision:
+        """Return a decision on a symbol, with the facts of the moment."""
         return Decision(
             decision_id=number,
             cycle=int(self.account["cycles"]),
@@ -125,6 +128,8 @@ class PaperDesk:
                 worth = Decimal(rng.randrange(100, 1500)) / Decimal(repr(float(self.slots["mark_price"][slot])))
                 lots = int(worth / lot) or 1
                 self.enter(slot, str(lots * lot), rng.choice([Side.BUY, Side.BUY, Side.SELL]), rng.randrange(2))
+                if rng.random() < 0.1:
+                    self.router.withdraw_entry(slot)
             elif chance < 0.05:
                 self.router.close(slot, Reason.OWNER_CLOSE)
             else:
@@ -133,13 +138,16 @@ class PaperDesk:
         self.save()
 
     def save(self) -> None:
+        """Take the state down."""
         self.ledger.save_state(self.desk, self.slots, int(self.account["event_ns"]))
 
     def commit(self) -> None:
+        """Take the state down and write everything."""
         self.save()
         self.ledger.commit()
 
     def play(self, minutes: range, seed: int = 0, *, commit_every: int = 7) -> None:
+        """Play minutes and commit every few of them, and at the end."""
         for minute in minutes:
             self.step(minute, seed)
             if minute % commit_every == 0:
@@ -147,10 +155,12 @@ class PaperDesk:
         self.ledger.commit()
 
     def close(self) -> None:
+        """Close the ledger."""
         self.ledger.close()
 
 
 def open_ledger(path: Path, **changes: Any) -> Ledger:
+    """Open a ledger as the tests' account, but for what is said."""
     begun_as: dict[str, Any] = {"instance": "main", "quote": "USDT", "initial_capital": Decimal("10000.0"), **changes}
     return Ledger.open(path, **begun_as)
 

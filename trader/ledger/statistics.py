@@ -6,7 +6,6 @@ published interface wants in percent say so by their name.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -119,7 +118,8 @@ def _summary(
 
 def _days(days: Sequence[Day], account: np.void | None, trips: Sequence[RoundTrip]) -> list[dict[str, Any]]:
     """Return one row per traded day: its result is the next day's first equity less its own."""
-    ends = [day.start_equity for day in days[1:]] + ([float(account["equity"])] if account is not None else [math.nan])
+    last = float(account["equity"]) if account is not None else 0.0
+    ends = [*(day.start_equity for day in days), last][1:]
     closed: dict[int, list[RoundTrip]] = {}
     for trip in trips:
         closed.setdefault(trip.exit_ns // NS_PER_DAY, []).append(trip)

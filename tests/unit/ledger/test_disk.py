@@ -19,7 +19,7 @@ from trader.ledger.reader import LedgerReader
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    """A ledger that was closed in order: everything is in the file itself."""
+    """Return a ledger that was closed in order: everything is in the file itself."""
     path = tmp_path_factory.mktemp("played") / "ledger.db"
     desk = PaperDesk.open(path)
     desk.play(range(1, 80))
@@ -30,7 +30,7 @@ def played(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """A ledger as a kill leaves it: committed steps are in the write-ahead log only."""
+    """Return a ledger as a kill leaves it: committed steps are in the write-ahead log only."""
     folder = tmp_path_factory.mktemp("killed")
     desk = PaperDesk.open(folder / "alive.db")
     desk.play(range(1, 60))

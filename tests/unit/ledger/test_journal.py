@@ -21,6 +21,7 @@ from trader.ledger.reader import LedgerReader
 
 @pytest.fixture
 def path(tmp_path):
+    """Return where the ledger is to be."""
     return tmp_path / "ledger.db"
 
 
@@ -269,7 +270,7 @@ def test_commit_while_locked_keeps_the_work_for_the_next(path):
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerUnwritable, match="tried again"):
             desk.ledger.commit()
-        desk.feed(candles_at(2))
+        desk.feed(desk.candles(0, *[float(desk.slots["mark_price"][0])] * 4, minute=2))
         desk.save()
         with pytest.raises(LedgerUnwritable):
             desk.ledger.commit()
@@ -297,7 +298,9 @@ def test_record_decisions_come_back_as_they_were(path):
     """Every field of a decision survives, NaN and empty texts included."""
     desk = PaperDesk.open(path)
     rows = [
-        desk.decision(desk.ledger.next_decision_id(), slot, Decided.DENIED)._replace(detail="because", mask=5, value=-0.0)
+        desk.decision(desk.ledger.next_decision_id(), slot, Decided.DENIED)._replace(
+            detail="because", mask=5, value=-0.0
+        )
         for slot in (0, 1, 2)
     ] + [desk.decision(desk.ledger.next_decision_id(), 0, Decided.HOLD)._replace(symbol="", strategy="")]
     desk.ledger.record_decisions(rows)
