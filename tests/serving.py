@@ -131,11 +131,10 @@ class Dashboard:
             )
         self.service = DashboardService(context, segment, Beat(segment))
         self.stage.paths.control_socket.unlink(missing_ok=True)
-        line = await asyncio.start_unix_server(self._answer, str(self.stage.paths.control_socket))
-        self.port = (await self.service.start())["port"]
-        self._ready.set()
-        await self.service.run()
-        line.close()
+        async with await asyncio.start_unix_server(self._answer, str(self.stage.paths.control_socket)):
+            self.port = (await self.service.start())["port"]
+            self._ready.set()
+            await self.service.run()
         self.stage.paths.control_socket.unlink(missing_ok=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,10 +42,11 @@ class Services:
 class Refusal(web.HTTPError):
     """A request that is answered with an error document."""
 
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+    def __init__(self, status: HTTPStatus, code: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(status, "%s", message)
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s
 
 
 class Base(web.RequestHandler):
@@ -79,11 +80,15 @@ class Base(web.RequestHandler):
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return guard.session_valid(self.get_cookie(COOKIE))
-        wait_s = guard.wait_s(address)
-        if wait_s:
-            self.set_header("Retry-After", str(wait_s))
-            refuse(HTTPStatus.TOO_MANY_REQUESTS, "wait", f"too many wrong tokens: try again in {wait_s} s")
+        self._slow_down(address)
         return guard.token_matches(token.strip(), address)
+
+    def _slow_down(self, address: str) -> None:
+        wait_s = self.services.guard.wait_s(address)
+        if wait_s:
+            raise Refusal(
+                HTTPStatus.TOO_MANY_REQUESTS, "wait", f"too many wrong tokens: try again in {wait_s} s", wait_s
+            )
 
     def check_etag_header(self) -> bool:
         """Leave entity tags to the files: documents change each second."""
@@ -99,6 +104,8 @@ class Base(web.RequestHandler):
         code, message = HTTPStatus(status_code).name.lower(), HTTPStatus(status_code).phrase
         if isinstance(error, Refusal):
             code, message = error.code, error.message
+            if error.retry_after_s is not None:
+                self.set_header("Retry-After", str(error.retry_after_s))
         elif isinstance(error, web.MissingArgumentError):
             message = f"the argument {error.arg_name} is missing"
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -300,10 +307,7 @@ class Login(Acting):
         token = body.get("token")
         if not isinstance(token, str):
             refuse(HTTPStatus.BAD_REQUEST, "token", "token must be a text")
-        wait_s = guard.wait_s(address)
-        if wait_s:
-            self.set_header("Retry-After", str(wait_s))
-            refuse(HTTPStatus.TOO_MANY_REQUESTS, "wait", f"too many wrong tokens: try again in {wait_s} s")
+        self._slow_down(address)
         if not guard.has_token:
             refuse(HTTPStatus.FORBIDDEN, "no_token", NO_TOKEN)
         if not guard.token_matches(token, address):
@@ -323,7 +327,7 @@ class Login(Acting):
 
 NO_TOKEN = "no token is configured: set dashboard.token in the configuration, or use the trader command"  # noqa: S105
 
-#: how long the supervisor may take for each command [s], see `Control`
+#: what the page may ask the supervisor for; stopping the service is the owner's business on the machine
 COMMANDS = ("pause", "resume", "flatten", "close", "reload")
 
 

@@ -10,7 +10,6 @@ import socket
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from trader.config import secrets
 from trader.config.sections import Config
@@ -18,6 +17,7 @@ from trader.dashboard.board import Board
 from trader.dashboard.handlers import Services, make_app
 from trader.dashboard.history import History
 from trader.dashboard.hub import Hub
+from trader.dashboard.listening import listen
 from trader.dashboard.security import Guard
 from trader.dashboard.source import Source
 from trader.errors import ControlError, WorkerError
@@ -122,7 +122,7 @@ class DashboardService:
         deadline = loop.time() + BIND_PATIENCE_S
         while True:
             try:
-                return bind_sockets(port, host)
+                return listen(host, port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or loop.time() > deadline:
                     reason = error.strerror or str(error)
