@@ -101,7 +101,34 @@ def status_document(
     stations: Iterable[Station],
     book: Book | None,
 ) -> dict[str, Any]:
-    """Return the answer to the command `status`."""
+    """Return the answer to the command `status`.
+
+    Parameters
+    ----------
+    state : ServiceState
+        State of the service.
+    config : Config
+        The configuration in force.
+    epoch : int
+        Its number.
+    run_id : str
+        Name of this run.
+    started_boot_ns : int
+        When the service was started [CLOCK_BOOTTIME ns].
+    reloads : int
+        Reloads that came into force.
+    rejected : int
+        Reloads that did not.
+    stations : iterable of Station
+        The workers.
+    book : Book or None
+        Account and positions.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
+    """
     return {
         "state": state.name.lower(),
         "mode": "live" if is_live(config) else "paper",
