@@ -314,6 +314,7 @@ class OrderRouter:
             order = self._apply(report, self._now_ns())
             if order.state in TERMINAL:
                 self._take_back(order)
+                self._unannounced.append(order)
             orders.append(order)
         return orders
 

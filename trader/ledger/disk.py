@@ -53,7 +53,7 @@ def translated(error: sqlite3.Error, path: Path) -> TraderError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _UNWRITABLE:
         return LedgerUnwritable(f"{path} can not be written: {error}; what is to be written is kept and tried again")
-    if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
+    if code in _DAMAGED:
         return LedgerDamaged(f"{path} is damaged: {error}; {_ADVICE}")
     return LedgerError(f"{path}: {error}")
 

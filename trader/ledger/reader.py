@@ -25,6 +25,8 @@ from trader.errors import LedgerDamaged, LedgerMissing, LedgerTooNew
 from trader.ledger import disk, rows, schema
 from trader.ledger.books import Holding
 
+# the dashboard asks from a thread of its own, never from two at a time
+_OPTIONS: dict[str, Any] = {"uri": True, "isolation_level": None, "timeout": 5.0, "check_same_thread": False}
 _LIVE = "state NOT IN ('filled', 'canceled', 'rejected', 'expired', 'lost')"
 
 
@@ -123,7 +125,10 @@ class LedgerReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[Self]:
-        """Let all queries inside see the same committed state."""
+        """Let all queries inside see the same committed state; one inside another is part of it."""
+        if self._connection.in_transaction:
+            yield self
+            return
         self._rows("BEGIN")
         try:
             yield self
@@ -316,7 +321,7 @@ class LedgerReader:
 def _connect(path: Path) -> sqlite3.Connection:
     location = path.absolute().as_uri()
     try:
-        connection = sqlite3.connect(f"{location}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+        connection: sqlite3.Connection = sqlite3.connect(f"{location}?mode=ro", **_OPTIONS)
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError:
@@ -325,7 +330,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             if wal.exists() and wal.stat().st_size:
                 raise
             # Who may not write in the folder can't make the log's index; without a log none is needed.
-            connection = sqlite3.connect(f"{location}?immutable=1", uri=True, isolation_level=None)
+            connection = sqlite3.connect(f"{location}?immutable=1", **_OPTIONS)
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         raise disk.translated(error, path) from error
