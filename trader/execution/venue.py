@@ -56,4 +56,27 @@ class MatchedVenue(Venue, Protocol):
     def execute(
         self, order: Order, instrument: Instrument, *, lots: int, ticks: int, fee: Decimal, time_ns: int, reason: Reason
     ) -> Fill:
-        """Execute (a part of) an order at a price that the kernels found."""
+        """Execute an order, or a part of it, at a price that the kernels found.
+
+        Parameters
+        ----------
+        order : Order
+            As it was before this execution.
+        instrument : Instrument
+            Its symbol, for the exact steps.
+        lots : int
+            Executed, > 0.
+        ticks : int
+            Price, > 0.
+        fee : Decimal
+            [quote]
+        time_ns : int
+            Market time [ns UTC].
+        reason : Reason
+            Why the order was sent.
+
+        Returns
+        -------
+        Fill
+            With a trade id that the same execution always gets.
+        """

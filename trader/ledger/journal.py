@@ -7,7 +7,6 @@ is tried again by the next commit. One process writes a ledger, and that is the 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from trader.domain.fill import Fill
 from trader.domain.order import Order, OrderEvent
 from trader.domain.round_trip import RoundTrip
 from trader.errors import ConfigError, DuplicateClientOrderId, LedgerUnwritable
-from trader.ledger import disk, rows, schema, seals
+from trader.ledger import disk, opening, rows, schema, seals
 from trader.ledger.books import Books
 from trader.ledger.pending import Pending, State
 from trader.units import plain
@@ -116,14 +115,14 @@ class Ledger:
             if disk.exists(path):
                 disk.check(path)
             else:
-                _begin(path, begun_as, initial_capital)
-            connection = _connect(path)
+                opening.begin(path, begun_as, initial_capital)
+            connection = opening.connect(path)
             schema.migrate(connection)
         except sqlite3.Error as error:
             raise disk.translated(error, path) from error
         except OSError as error:
             raise LedgerUnwritable(f"{path} can not be opened: {error.strerror or error}") from error
-        _refuse_another_account(connection, path, begun_as)
+        opening.refuse_another_account(connection, path, begun_as)
         return cls(path, connection, disk.Reserve(path.with_suffix(".reserve")))
 
     def close(self) -> None:
@@ -474,66 +473,3 @@ def _same(state: State, other: State | None) -> bool:
     if other is None or state[2] != other[2]:
         return False
     return state[0].tobytes() == other[0].tobytes() and state[1].tobytes() == other[1].tobytes()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_size_limit = 8388608")
-    connection.execute("PRAGMA cell_size_check = ON")
-    return connection
-
-
-def _begin(path: Path, begun_as: dict[str, str], initial_capital: Decimal) -> None:
-    """Begin a ledger beside its place and move it there whole: a kill leaves either none or a complete one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    for leftover in (fresh, disk.wal_path(fresh), disk.shm_path(fresh)):
-        leftover.unlink(missing_ok=True)
-    connection = _connect(fresh)
-    try:
-        schema.migrate(connection)
-        _write_first_rows(connection, begun_as, initial_capital)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
-    # what an empty ledger's log may have left behind belongs to no ledger
-    for leftover in (disk.wal_path(path), disk.shm_path(path)):
-        leftover.unlink(missing_ok=True)
-    fresh.rename(path)
-    _sync_folder(path.parent)
-
-
-def _write_first_rows(connection: sqlite3.Connection, begun_as: dict[str, str], initial_capital: Decimal) -> None:
-    meta = {**begun_as, "format": str(schema.VERSION)}
-    amount = (begun_as["quote"], plain(initial_capital))
-    connection.execute("BEGIN IMMEDIATE")
-    for item in meta.items():
-        connection.execute(schema.upsert("meta", recorded=True), seals.sealed(item, utc_ns()))
-    connection.execute(schema.upsert("balances"), seals.sealed(amount))
-    if begun_as["mode"] == "paper":
-        connection.execute(schema.upsert("paper_balances"), seals.sealed(amount))
-    counts = [0] * len(schema.SEALED["cursor"][2:])
-    connection.execute(schema.upsert("cursor"), seals.sealed((1, 0, *counts)))
-    connection.execute("COMMIT")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _refuse_another_account(connection: sqlite3.Connection, path: Path, begun_as: dict[str, str]) -> None:
-    stored = dict(connection.execute("SELECT key, value FROM meta"))
-    for key, wanted in begun_as.items():
-        if stored.get(key) != wanted:
-            connection.close()
-            raise ConfigError(
-                f"{path} was begun with {key} {stored.get(key)}, and the configuration says {wanted}: "
-                "put it back, or begin anew with another data_dir"
-            )
