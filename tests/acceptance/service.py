@@ -41,7 +41,16 @@ class Service:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the service; its output goes to `output`."""
-        command = [sys.executable, "-m", "trader", "run", "--config", str(self.config_file), "--data-dir", str(self.folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "trader",
+            "run",
+            "--config",
+            str(self.config_file),
+            "--data-dir",
+            str(self.folder),
+        ]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, env=self.environment(), cwd=self.folder
@@ -82,7 +91,13 @@ class Service:
         """Run another trader command on the same data folder."""
         command = [sys.executable, "-m", "trader", *arguments, "--data-dir", str(self.folder)]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, env=self.environment(), cwd=self.folder, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=self.environment(),
+            cwd=self.folder,
+            check=False,
         )
 
     def json(self, *arguments: str) -> Any:
@@ -109,7 +124,9 @@ class Service:
             if answer:
                 return answer
             if self.process is not None and self.process.poll() is not None:
-                raise AssertionError(f"the service ended with {self.process.returncode} before {what}:\n{self.text()[-4000:]}")
+                raise AssertionError(
+                    f"the service ended with {self.process.returncode} before {what}:\n{self.text()[-4000:]}"
+                )
             time.sleep(0.05)
         raise AssertionError(f"no {what} within {timeout_s} s; its output:\n{self.text()[-4000:]}")
 

@@ -28,7 +28,9 @@ def csv_service(folder: Path, rows: list[str]) -> Service:
 def test_run_with_broken_configuration_reports_every_problem_and_exits_78(tmp_path: Path) -> None:
     """One run names all problems with file and line, and leaves no data folder."""
     service = Service(tmp_path)
-    service.config_file.write_text("risk:\n  max_open_position: 3\n  max_daily_loss_frac: 7\nengine: [1]\n", encoding="utf-8")
+    service.config_file.write_text(
+        "risk:\n  max_open_position: 3\n  max_daily_loss_frac: 7\nengine: [1]\n", encoding="utf-8"
+    )
     assert service.run(30) == 78
     text = service.text()
     assert "trader.yaml:2" in text

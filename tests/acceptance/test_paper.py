@@ -17,7 +17,7 @@ FAST = {"market": {"speed": 600}, "dashboard": {"port": 0}}
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """The simulated market at ten times the default speed, running."""
+    """Run the simulated market at ten times the default speed."""
     running = Service(tmp_path, FAST)
     running.start()
     running.until(lambda: running.worker_pid("engine"), "a ready engine")
@@ -39,9 +39,9 @@ def test_simulated_market_trades_within_three_minutes_of_the_default_speed(servi
 def test_pause_then_resume_is_seen_at_once(service: Service) -> None:
     """A pause halts entries until it is resumed."""
     assert service.command("pause").returncode == 0
-    assert "paused" in service.json("status")["halts"]
+    assert "paused" in service.json("status")["account"]["halts"]
     assert service.command("resume").returncode == 0
-    assert service.json("status")["halts"] == []
+    assert service.json("status")["account"]["halts"] == []
 
 
 def test_flatten_closes_every_position_and_pauses(service: Service) -> None:
@@ -49,7 +49,7 @@ def test_flatten_closes_every_position_and_pauses(service: Service) -> None:
     service.until(lambda: account(service)["open_positions"] >= 1, "an open position")
     assert service.command("flatten", "--yes").returncode == 0
     service.until(lambda: account(service)["open_positions"] == 0, "a flat account")
-    assert "paused" in service.json("status")["halts"]
+    assert "paused" in service.json("status")["account"]["halts"]
     assert service.json("positions") == []
 
 

@@ -58,9 +58,11 @@ def kill_engine_at(service: Service, moments: list[int], timeout_s: float) -> in
     for moment in moments:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and service.process is not None and service.process.poll() is None:
-            (count,) = service.rows("SELECT coalesce(max(decision_id), 0) FROM decisions")[0] if service.rows(
-                "SELECT 1 FROM sqlite_master WHERE name = 'decisions'"
-            ) else (0,)
+            (count,) = (
+                service.rows("SELECT coalesce(max(decision_id), 0) FROM decisions")[0]
+                if service.rows("SELECT 1 FROM sqlite_master WHERE name = 'decisions'")
+                else (0,)
+            )
             pid = service.worker_pid("engine") if count >= moment else None
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)

@@ -78,6 +78,7 @@ def status(reader: StateReader) -> Document:
         "lease_s": _left_s(now_ns, reader.lease_until_ns()),
         "clear_s": _clear_s(now_ns, reader),
         "account": _account_or_none(reader),
+        "limits": _limits_or_none(reader),
         "workers": [_worker(reader, row, now_ns) for row in reader.workers() if row["role"] != Role.SUPERVISOR],
     }
 
@@ -221,6 +222,15 @@ def _broken(detail: str) -> list[Document]:
 
 def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
+
+
+def _limits_or_none(reader: StateReader) -> Document | None:
+    """Return the limits in force; None while there is no engine."""
+    try:
+        record = reader.limits()
+    except StateError:
+        return None
+    return {name: _number(record[name].item()) for name in record.dtype.names or ()}
 
 
 def _account_or_none(reader: StateReader) -> Document | None:
