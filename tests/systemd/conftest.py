@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from tests.systemd.box import Box, obstacle
 
 ROOT = Path(__file__).parents[2]
+DEFAULT = (ROOT / "etc" / "trader.yaml").read_text()
 #: the interpreter that the service is installed with
 PYTHON = "/usr/bin/python3"
 INSTALL_TIMEOUT_S = 280.0
+PORT = re.compile(r"^( *port:) *8080\b", re.MULTILINE)
 
 
 def eventually(check: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
@@ -59,6 +63,9 @@ class Trader:
 
     def __init__(self, box: Box) -> None:
         self.box = box
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         """Run systemctl and return what it printed."""
@@ -84,7 +91,9 @@ class Trader:
         return f"@{time.time():.3f}"
 
     def configure(self, text: str) -> None:
-        """Replace the configuration file."""
+        """Replace the configuration file; its dashboard gets a port of its own, the network is the machine's."""
+        text, count = PORT.subn(rf"\1 {self.port}", text)
+        assert count == 1
         self.box.run("sh", "-c", 'printf %s "$1" >/etc/trader/trader.yaml', "sh", text)
 
 
@@ -95,6 +104,6 @@ def trader(installed: Box) -> Iterator[Trader]:
     service.systemctl("stop", "trader", check=False)
     service.systemctl("reset-failed", "trader", check=False)
     service.box.run("rm", "-rf", "/var/lib/trader/data")
-    service.configure((ROOT / "etc" / "trader.yaml").read_text())
+    service.configure(DEFAULT)
     yield service
     service.systemctl("stop", "trader", check=False)
