@@ -281,8 +281,7 @@ class Stage:
         """Record a decision that the risk check denied for two reasons."""
         return self.decide(
             slot, Decided.DENIED, value=27.4, confidence=0.66, mask=Limit.CONFIDENCE | Limit.OPEN_POSITIONS,
-            detail="the signal's confidence is below risk.min_confidence_threshold (0.66 against 0.7); "
-            "open positions reached risk.max_open_positions (5 against 5)",
+            detail='{"confidence":[0.66,0.7],"open_positions":[5.0,5.0]}',
         )  # fmt: skip
 
     def commit(self) -> None:

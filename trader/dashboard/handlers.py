@@ -156,11 +156,16 @@ class Page(Base):
 class Static(web.StaticFileHandler):
     """The page's own files."""
 
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
-        """Let browsers keep what is named by its hash, and ask again for the rest."""
+    def set_extra_headers(self, path: str) -> None:
+        """Let browsers keep what is named by its hash, and ask again for the rest.
+
+        Icons are kept for a day: the one for "disconnected" is needed when nobody answers.
+        """
         for name, value in HEADERS.items():
             self.set_header(name, value)
-        if not self.get_argument("v", None):
+        if path.endswith(".svg"):
+            self.set_header("Cache-Control", "max-age=86400")
+        elif not self.get_argument("v", None):
             self.set_header("Cache-Control", "no-cache")
 
 

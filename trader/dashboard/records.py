@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 from trader.clock import NS_PER_S, format_utc
-from trader.codes import Decided, Direction, Reason, Side, limit_names
+from trader.codes import LIMIT_TEXT, Decided, Direction, Reason, Side, limit_names
 from trader.domain.decision import Decision
 from trader.domain.order import Order
 from trader.domain.round_trip import RoundTrip
@@ -45,6 +46,7 @@ def decision_view(decision: Decision) -> Document:
         "value": _known(decision.value),
         "decided": Decided(decision.decided).name.lower(),
         "limits": limit_names(decision.mask),
+        "broken": broken_limits(decision),
         "order_id": decision.order_id or None,
         "why": why(decision),
     }
@@ -55,10 +57,39 @@ def why(decision: Decision) -> str:
     parts = []
     if math.isfinite(decision.value):
         parts.append(f"{decision.strategy} reads {decision.value:.4g}")
-    parts.append(decision.detail or _WHY[Decided(decision.decided)])
+    parts.append(
+        "; ".join(map(_broken_text, broken_limits(decision))) or decision.detail or _WHY[Decided(decision.decided)]
+    )
     if decision.order_id:
         parts.append(f"order {decision.order_id}")
     return " · ".join(parts)
+
+
+def broken_limits(decision: Decision) -> list[Document]:
+    """Return the limits that a denied entry would have broken, each with both numbers.
+
+    A denial's detail is `{limit: [observed, bound]}`; any other detail is prose.
+    """
+    if not decision.detail.startswith("{"):
+        return []
+    try:
+        pairs = json.loads(decision.detail)
+        return [{"limit": name, "observed": pair[0], "bound": pair[1]} for name, pair in pairs.items()]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return []
+
+
+#: limits that are a yes or no: their two numbers say nothing to people
+_PLAIN = {"lease", "veto", "paused", "halted", "position_open", "symbol_blocked", "short_not_allowed", "not_finite"}
+_TEXT = {(limit.name or "").lower(): text for limit, text in LIMIT_TEXT.items()}
+
+
+def _broken_text(item: Document) -> str:
+    name = str(item["limit"])
+    text = _TEXT.get(name, name)
+    if name in _PLAIN or not all(isinstance(item[key], int | float) for key in ("observed", "bound")):
+        return text
+    return f"{text} ({item['observed']:.4g} against {item['bound']:.4g})"
 
 
 def trip_view(trip: RoundTrip) -> Document:

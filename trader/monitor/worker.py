@@ -149,9 +149,9 @@ class MonitorService:
             self._levels[check.name] = check.level
             if before is check.level or (before is None and check.level is Level.OK):
                 continue
-            # a veto while the engine starts is the normal course of a start
-            loud = check.level is not Level.OK and before is not None
-            log.log(logging.WARNING if loud else logging.INFO, "%s is %s: %s", check.name, check.level.name, check.text)
+            # what is not there yet while the service starts is the normal course of a start
+            level = logging.DEBUG if before is None else logging.WARNING if check.level else logging.INFO
+            log.log(level, "health: %s is %s: %s", check.name, check.level.name.lower(), check.text)
             self._changes.append(HealthChange(utc_ns(), check.name, check.level.name.lower(), check.text))
 
     def _publish(self, observed: Observed, checks: tuple[Check, ...]) -> None:

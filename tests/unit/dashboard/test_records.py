@@ -34,10 +34,29 @@ def test_decision_every_outcome_has_a_reason(decided: Decided) -> None:
 
 def test_decision_denied_names_limits_and_both_numbers() -> None:
     """The text of the risk check stands as it is, with the reading before it."""
-    detail = "the signal's confidence is below risk.min_confidence_threshold (0.66 against 0.7)"
+    detail = '{"confidence":[0.66,0.7],"paused":[1.0,0.0]}'
     found = decision_view(_decision(Decided.DENIED, mask=int(Limit.CONFIDENCE | Limit.PAUSED), detail=detail))
     assert found["limits"] == ["confidence", "paused"]
-    assert found["why"] == f"simple_rsi reads 27.4 · {detail}"
+    assert found["broken"][0] == {"limit": "confidence", "observed": 0.66, "bound": 0.7}
+    assert found["why"] == (
+        "simple_rsi reads 27.4 · the signal's confidence is below risk.min_confidence_threshold (0.66 against 0.7); "
+        "an owner has paused entries"
+    )
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("ValueError: no data", "ValueError: no data"),
+        ("{not json", "{not json"),
+        ('{"confidence":5}', '{"confidence":5}'),
+        ('{"confidence":[null,0.7]}', "the signal's confidence is below risk.min_confidence_threshold"),
+        ('{"of_tomorrow":[1,2]}', "of_tomorrow (1 against 2)"),
+    ],
+)
+def test_decision_detail_of_any_kind_is_shown(detail: str, words: str) -> None:
+    """Prose, broken JSON, NaN as null, a limit of a later version: never an error, never nothing."""
+    assert decision_view(_decision(Decided.DENIED, value=math.nan, detail=detail))["why"] == words
 
 
 def test_decision_ordered_names_its_order() -> None:

@@ -54,6 +54,7 @@ function showTrips() {
 
 function headline(status) {
   if (!status.service.running) return ["bad", "stopped", "The service is not running. What you see is the ledger as it was left."];
+  if (status.source !== "engine" && status.service.state === "starting") return ["caution", "starting", "The engine is starting: it loads its kernels and reads the ledger."];
   if (status.source !== "engine") return ["bad", "engine down", "The engine is not up. Numbers are the last known; the supervisor starts it again."];
   const reasons = status.entries.reasons;
   if (reasons.length) {
@@ -139,6 +140,8 @@ function wire() {
   setInterval(tick, 1000);
 }
 
+// fetched while there is somebody to ask: "off" is needed when there is not
+for (const name of ["ok", "halt", "off"]) new Image().src = `/static/${name}.svg`;
 wire();
 new Link({
   onFrame: takeFrame,
