@@ -147,7 +147,7 @@ class Service:
         dump = {}
         for table in tables:
             columns = [row[1] for row in self.rows(f"PRAGMA table_info({table})") if row[1] != "recorded_ns"]
-            dump[table] = self.rows(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid")
+            dump[table] = self.rows(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1")
         return dump
 
     def fills(self) -> list[tuple[Any, ...]]:

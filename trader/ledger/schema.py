@@ -177,7 +177,9 @@ DECISION_COLUMNS = (
 )
 
 _VERSION_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, recorded_ns INTEGER, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL, recorded_ns INTEGER, crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE names (name_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE orders (
     order_id INTEGER PRIMARY KEY,
@@ -244,7 +246,7 @@ CREATE TABLE positions (
     reason INTEGER NOT NULL,
     decision_id INTEGER NOT NULL,
     crc INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE TABLE round_trips (
     position_id INTEGER PRIMARY KEY,
     symbol TEXT NOT NULL,
@@ -266,8 +268,8 @@ CREATE TABLE round_trips (
     crc INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX round_trips_symbol ON round_trips (symbol, position_id);
-CREATE TABLE balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT;
-CREATE TABLE paper_balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE paper_balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE days (
     day INTEGER PRIMARY KEY, start_equity ANY NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL
 ) STRICT;
@@ -299,7 +301,7 @@ CREATE TABLE slots (
     pending_lots INTEGER, pending_quantity ANY, pending_order INTEGER, pending_reason INTEGER,
     pending_stop_price ANY, pending_target_price ANY, reserved ANY,
     crc INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE TABLE cursor (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     cursor_ns INTEGER NOT NULL,

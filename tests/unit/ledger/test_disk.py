@@ -140,7 +140,8 @@ def test_open_with_one_changed_value_is_refused(played, copy, table):
     column = {"orders": "quantity", "fills": "price", "balances": "amount", "round_trips": "pnl", "meta": "value"}
     name = column.get(table, {"account": "cash", "slots": "stop_price", "cursor": "cursor_ns"}.get(table))
     with closing(sqlite3.connect(path)) as connection, connection:
-        key = {"account": "id", "cursor": "id", "meta": "key"}.get(table, "rowid")
+        keys = {"account": "id", "cursor": "id", "meta": "key", "balances": "currency", "slots": "symbol"}
+        key = keys.get(table, "rowid")
         first = connection.execute(f"SELECT {key} FROM {table} LIMIT 1").fetchone()[0]
         connection.execute(f"UPDATE {table} SET {name} = 7 WHERE {key} = ?", (first,))
     refused_untouched(path, f"{table} has changed")
