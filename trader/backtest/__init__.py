@@ -1,0 +1,1 @@
+"""Backtests and sweeps: the live rules over history, at the machine's speed."""

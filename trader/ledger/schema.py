@@ -269,7 +269,9 @@ CREATE TABLE round_trips (
 ) STRICT;
 CREATE INDEX round_trips_symbol ON round_trips (symbol, position_id);
 CREATE TABLE balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE paper_balances (currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE paper_balances (
+    currency TEXT PRIMARY KEY, amount TEXT NOT NULL, crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE days (
     day INTEGER PRIMARY KEY, start_equity ANY NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL
 ) STRICT;

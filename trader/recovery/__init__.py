@@ -1,0 +1,1 @@
+"""Recovery: what an error means, and when entries pause because of it."""
