@@ -10,7 +10,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run test bench check lint type imports docs-lint format lock install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ run: setup  ## Start the service in the foreground: paper money, simulated marke
 	$(PY) -m trader run
 
 test: setup  ## Run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n 3 --dist loadgroup
+
+bench: setup  ## Measure: prints figures, medians and ratios
+	$(PY) -m pytest -m bench -s -q tests/benchmarks
 
 check: setup lint type imports docs-lint  ## Everything that must be clean in every commit
 

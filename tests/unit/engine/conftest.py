@@ -64,6 +64,19 @@ class Rig:
 
         return asyncio.run(collect())
 
+    def next_events(self, count: int) -> list[MarketEvent]:
+        """Return the next events of a market that may have no end, their candles copied."""
+
+        async def collect() -> list[MarketEvent]:
+            found: list[MarketEvent] = []
+            async for event in self.parts.feed.events(self.parts.feed.start_ns):
+                found.append(MarketEvent(event.time_ns, event.candles.copy()))
+                if len(found) == count:
+                    break
+            return found
+
+        return asyncio.run(collect())
+
     def play(self, events: list[MarketEvent], gate: Gate = OPEN) -> None:
         """Process events, one commit for each."""
         for event in events:
