@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trader.clock import NS_PER_DAY as _NS_PER_DAY
 from trader.clock import NS_PER_S as _NS_PER_S
-from trader.codes import CoreEvent, Halt, Limit, Reason
+from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason
 
 NS_PER_DAY = int(_NS_PER_DAY)
 S_PER_NS = 1.0 / _NS_PER_S
@@ -52,6 +52,20 @@ REASON_TARGET = int(Reason.TARGET)
 REASON_TARGET_GAP = int(Reason.TARGET_GAP)
 REASON_TRAILING = int(Reason.TRAILING)
 REASON_TIME = int(Reason.TIME)
+REASON_SIGNAL = int(Reason.SIGNAL)
+REASON_STRATEGY_EXIT = int(Reason.STRATEGY_EXIT)
+REASON_REVERSAL = int(Reason.REVERSAL)
+
+DIRECTION_HOLD = int(Direction.HOLD)
+DIRECTION_FLAT = int(Direction.FLAT)
+
+DECIDED_HOLD = int(Decided.HOLD)
+DECIDED_ORDERED = int(Decided.ORDERED)
+DECIDED_DENIED = int(Decided.DENIED)
+DECIDED_NOT_CHOSEN = int(Decided.NOT_CHOSEN)
+DECIDED_EXIT_ORDERED = int(Decided.EXIT_ORDERED)
+DECIDED_NOTHING_TO_EXIT = int(Decided.NOTHING_TO_EXIT)
+DECIDED_NO_NEW_CANDLE = int(Decided.NO_NEW_CANDLE)
 
 EVENT_ENTRY_FILLED = int(CoreEvent.ENTRY_FILLED)
 EVENT_EXIT_FILLED = int(CoreEvent.EXIT_FILLED)

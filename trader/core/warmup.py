@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from trader.clock import NS_PER_S
-from trader.codes import CoreEvent, Halt, Limit, Reason
+from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason
 from trader.core.kernels import apply_fill, attach_plan, cancel, check_entry, on_candles, on_time, place
 from trader.core.records import CANDLE, fund, new_desk, new_events, new_slots
+from trader.core.selection import judge, most_confident
 from trader.errors import KernelError
 
 Check = tuple[str, float, float]
@@ -95,6 +96,8 @@ def _entry(scene: _Scene) -> None:
     scene.expect("equity after the entry", account["equity"][0], 9996.5986)
     scene.expect("plan's stop", slot["stop_price"], 98.07)  # 98.0686, towards the entry
     scene.expect("plan's target", slot["target_price"], 103.07)  # 103.0721, towards the entry
+    scene.expect("flat closes", judge(scene.slots, 0, 0, int(Direction.FLAT))[0], Decided.EXIT_ORDERED)
+    scene.expect("the next candidate", most_confident(np.array([0.5, 0.9, 0.9]), 3), 1)
 
 
 def _exit(scene: _Scene) -> None:
@@ -142,7 +145,7 @@ def _seal() -> None:
 
     An integer or a code where a float or an integer is wanted is converted then, anything else is a TypeError.
     """
-    for entry in (apply_fill, attach_plan, cancel, check_entry, on_candles, on_time, place):
+    for entry in (apply_fill, attach_plan, cancel, check_entry, judge, most_confident, on_candles, on_time, place):
         if hasattr(entry, "disable_compile"):  # not with JIT switched off
             entry.disable_compile()
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from trader.codes import HALT_TEXT, Decided, Direction, Halt, Reason, limit_names
 from trader.core import kernels
 from trader.core.records import new_events
+from trader.core.selection import judge, most_confident
 from trader.domain.decision import Decision
 from trader.domain.market import MarketEvent
 from trader.domain.signal import Signal
@@ -176,15 +177,21 @@ class AutonomousDecisionEngine:
         outcomes = [Outcome(opinion.decided, detail=opinion.detail) for opinion in opinions]
         entries: list[int] = []
         for index, opinion in enumerate(opinions):
-            if opinion.signal.direction is Direction.HOLD:
+            direction = opinion.signal.direction
+            if direction is Direction.HOLD:
                 continue
-            if self._is_exit(opinion):
-                outcomes[index] = self._exit(opinion, numbers[index])
-            else:
+            wants, reason = judge(self.book.slots, opinion.slot, opinion.strategy_index, int(direction))
+            if wants == Decided.ORDERED:
                 entries.append(index)
-        entries.sort(key=lambda index: (-opinions[index].signal.confidence, index))
+            elif wants == Decided.EXIT_ORDERED:
+                outcomes[index] = self._exit(opinion, Reason(reason), numbers[index])
+            else:
+                outcomes[index] = Outcome(Decided(wants))
+        confidences = np.array([opinions[index].signal.confidence for index in entries])
         taken = 0
-        for index in entries:
+        while (chosen := most_confident(confidences, len(entries)) if entries else -1) >= 0:
+            confidences[chosen] = -1.0
+            index = entries[chosen]
             if taken < self.max_new_positions:
                 outcomes[index] = self._enter(opinions[index], numbers[index], now_ns, gate)
                 taken += outcomes[index].decided is Decided.ORDERED
@@ -192,18 +199,7 @@ class AutonomousDecisionEngine:
                 outcomes[index] = Outcome(Decided.NOT_CHOSEN)
         return outcomes
 
-    def _is_exit(self, opinion: Opinion) -> bool:
-        """Whether an opinion closes rather than opens: FLAT, or the opposite of what is held."""
-        direction = opinion.signal.direction
-        held = float(self.book.slots["quantity"][opinion.slot])
-        return direction is Direction.FLAT or held * int(direction) < 0
-
-    def _exit(self, opinion: Opinion, number: int) -> Outcome:
-        slot = self.book.slots[opinion.slot]
-        # a position belongs to the strategy that opened it; an adopted one (-1) to all of them
-        if slot["quantity"] == 0.0 or slot["strategy"] not in (-1, opinion.strategy_index):
-            return Outcome(Decided.NOTHING_TO_EXIT)
-        reason = Reason.STRATEGY_EXIT if opinion.signal.direction is Direction.FLAT else Reason.REVERSAL
+    def _exit(self, opinion: Opinion, reason: Reason, number: int) -> Outcome:
         order = self._router.close(opinion.slot, reason, number)
         if order is None or order.decision_id != number:
             return Outcome(Decided.NOTHING_TO_EXIT, detail="an exit is already on its way")

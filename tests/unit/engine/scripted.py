@@ -22,10 +22,12 @@ class Scripted(Strategy):
         flat_hours: tuple[int, ...] = (),
         confidence: float = 0.9,
         name: str = "scripted",
+        short_hours: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.name = name
         self._long, self._flat, self._confidence = list(long_hours), list(flat_hours), confidence
+        self._short = list(short_hours)
 
     def signals(self, candles: Candles) -> Signals:
         """Return one opinion per candle, by the hour it opened at."""
@@ -33,6 +35,7 @@ class Scripted(Strategy):
         direction = np.full(len(candles), int(Direction.HOLD), np.int8)
         direction[np.isin(hours, self._long)] = int(Direction.LONG)
         direction[np.isin(hours, self._flat)] = int(Direction.FLAT)
+        direction[np.isin(hours, self._short)] = int(Direction.SHORT)
         nan = np.full(len(candles), np.nan)
         return Signals(direction, np.full(len(candles), self._confidence), nan, nan, hours.astype(float))
 
