@@ -274,7 +274,8 @@ class Station:
 
     def _bury(self, now_ns: int) -> None:
         lived_s = (now_ns - self._ready_ns) / 1e9 if self.state in (S.READY, S.SUSPECT, S.KILLING) else 0.0
-        delay_s = self._backoff.died(now_ns, lived_s, progressed=self._progressed())
+        killed = self.exit_code == -signal.SIGKILL and self.state is not S.KILLING
+        delay_s = self._backoff.died(now_ns, lived_s, progressed=self._progressed(), killed=killed)
         how = describe_exit(self.exit_code)
         if self._failure is not None:
             how = f"{self._failure.message} ({how})"

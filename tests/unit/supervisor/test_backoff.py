@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import random
 
-from trader.supervisor.backoff import BUDGET, FIRST_DELAY_S, JITTER_FRAC, LONGEST_DELAY_S, Backoff
+from trader.supervisor.backoff import (
+    BUDGET,
+    FIRST_DELAY_S,
+    JITTER_FRAC,
+    KILLED_BUDGET,
+    LONGEST_DELAY_S,
+    Backoff,
+)
 
 S = 1_000_000_000
 
@@ -65,3 +72,12 @@ def test_backoff_progress_after_a_used_budget_gets_another_try():
     assert backoff.died(S, 0.0, progressed=False) is not None
     assert backoff.died(2 * S, 0.0, progressed=False) is None
     assert backoff.died(3 * S, 0.0, progressed=True) is not None
+
+
+def test_backoff_sigkills_by_others_have_a_wider_budget_of_their_own():
+    """Twenty kills at the worst moments are survived; the budget for crashes is untouched."""
+    backoff = Backoff(BUDGET["engine"])
+    kills = [backoff.died(i * S, 0.0, progressed=False, killed=True) for i in range(KILLED_BUDGET + 1)]
+    assert all(delay is not None for delay in kills[:-1])
+    assert kills[-1] is None
+    assert all(backoff.died((50 + i) * S, 0.0, progressed=False) is not None for i in range(BUDGET["engine"]))
