@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 BOOT = Path(__file__).with_name("boot")
+CHECKOUT = Path(__file__).parents[2]
 BOOT_TIMEOUT_S = 60.0
 PROGRAMS = ("unshare", "nsenter", "pivot_root", "systemctl", "dbus-daemon")
 
@@ -54,7 +55,7 @@ class Box:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._holder = subprocess.Popen(
-                [str(BOOT), str(self._folder), str(self._shared)],
+                [str(BOOT), str(self._folder), str(self._shared), str(CHECKOUT)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
