@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from operator import attrgetter
+from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from trader.codes import Direction
 from trader.domain.market import Candles
 from trader.domain.signal import Signal, Signals
 from trader.errors import StrategyError
+from trader.strategy.timeframes import Longer, bars_per_candle, lengthen
 
-_FIELDS = ("direction", "confidence", "stop_price", "target_price", "value")
-_COLUMNS = attrgetter(*_FIELDS)
+FIELDS = ("direction", "confidence", "stop_price", "target_price", "value")
+_COLUMNS = attrgetter(*FIELDS)
 
-_DIRECTIONS = frozenset(int(direction) for direction in Direction)
+_BY_CODE = {int(direction): direction for direction in Direction}
 
 
 class Strategy(ABC):
@@ -41,9 +45,54 @@ class Strategy(ABC):
     #: candles it needs before its answer means anything
     warmup_bars: int = 0
 
+    #: longer timeframes it looks at as well, and how many of their candles it needs, as in {"1h": 60}
+    timeframes: Mapping[str, int] = MappingProxyType({})
+
     def __init__(self, symbol: str | None = None, timeframe: str | None = None) -> None:
         self.symbol = symbol
         self.timeframe = timeframe
+
+    def bind(self, timeframe: str) -> None:
+        """Learn the market's timeframe, before the first question: the lookback grows to what `timeframes` need.
+
+        Parameters
+        ----------
+        timeframe : str
+            Of all candles that it will get.
+
+        Raises
+        ------
+        ValueError
+            When one of `timeframes` is no multiple of it.
+        """
+        self.timeframe = timeframe
+        for longer, candles in self.timeframes.items():
+            # one more: a window can begin in the middle of a candle
+            self.lookback_bars = max(self.lookback_bars, (candles + 1) * bars_per_candle(timeframe, longer))
+
+    def longer(self, candles: Candles, timeframe: str) -> Longer:
+        """Return the closed candles of one of `timeframes`, made of the ones that `signals` got.
+
+        Parameters
+        ----------
+        candles : Candles
+            What `signals` was given.
+        timeframe : str
+            One of `timeframes`: only for those does the lookback reach back far enough.
+
+        Returns
+        -------
+        Longer
+            `Longer.candles`, and `Longer.at_bars` to bring what is computed from them back to each bar.
+
+        Raises
+        ------
+        StrategyError
+            When the timeframe was not declared.
+        """
+        if timeframe not in self.timeframes:
+            raise StrategyError(f"looks at {timeframe} candles, but its timeframes are {dict(self.timeframes)}")
+        return lengthen(candles, timeframe)
 
     @abstractmethod
     def signals(self, candles: Candles) -> Signals:
@@ -98,36 +147,89 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
         When the strategy raises, or answers with something that is no opinion. Whatever goes wrong
         in a strategy is the strategy's problem, not its caller's.
     """
+    bars = len(candles)
     try:
-        signals = strategy.signals(candles)
-        direction, confidence, stop, target, value = _last(signals, len(candles))
-        note = strategy.note(candles, -1) if direction != Direction.HOLD else ""
+        columns = _columns(strategy.signals(candles), bars)
+        code, *numbers = [column.item(-1) for column in columns]
+        confidence, stop, target, value = map(float, numbers)
+        fault = _fault(code, confidence, stop, target)
+        if fault:
+            raise StrategyError(fault)
+        direction = _BY_CODE[code]
+        note = str(strategy.note(candles, -1)) if code else ""
     except StrategyError as error:
         raise StrategyError(f"{name}: {candles.symbol}: {error}") from error
     except Exception as error:
         raise StrategyError(f"{name}: {candles.symbol}: raised {type(error).__name__}: {error}") from error
-    fault = _fault(direction, confidence, stop, target)
-    if fault:
-        raise StrategyError(f"{name}: {candles.symbol}: {fault}")
-    price = float(candles.close[-1])
-    what = Direction(direction)
-    return Signal(name, candles.symbol, time_ns, price, what, confidence, stop, target, value, str(note))
+    price = candles.close.item(-1)
+    return Signal(name, candles.symbol, time_ns, price, direction, confidence, stop, target, value, note)
 
 
-# direction, confidence, stop, target and reading of the last candle
-def _last(signals: Signals, bars: int) -> tuple[int, float, float, float, float]:
-    columns = _COLUMNS(signals)
-    for field, column in zip(_FIELDS, columns, strict=True):
-        if getattr(column, "shape", None) != (bars,):
+def all_signals(strategy: Strategy, name: str, candles: Candles) -> Signals:
+    """Ask a strategy about a whole history, and return its opinion on each candle.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Who is asked.
+    name : str
+        The name it is configured under.
+    candles : Candles
+        Any number.
+
+    Returns
+    -------
+    Signals
+        Of the right shapes; `faults` says which bars hold nonsense.
+
+    Raises
+    ------
+    StrategyError
+        When the strategy raises, or answers with arrays of another shape.
+    """
+    try:
+        signals = strategy.signals(candles)
+        _columns(signals, len(candles))
+    except StrategyError as error:
+        raise StrategyError(f"{name}: {candles.symbol}: {error}") from error
+    except Exception as error:
+        raise StrategyError(f"{name}: {candles.symbol}: raised {type(error).__name__}: {error}") from error
+    return signals
+
+
+def faults(signals: Signals) -> npt.NDArray[np.bool_]:
+    """Return at which bars an answer is no opinion: those for which `last_signal` raises.
+
+    Parameters
+    ----------
+    signals : Signals
+        A strategy's answer about any number of bars.
+
+    Returns
+    -------
+    ndarray of bool, shape (bars,)
+        True where direction, confidence, stop or target can not be.
+    """
+    good = np.isin(signals.direction, list(_BY_CODE))
+    good &= (signals.confidence >= 0) & (signals.confidence <= 1)  # NaN is neither
+    for prices in (signals.stop_price, signals.target_price):
+        good &= ~((prices <= 0) | (prices == np.inf))
+    return ~good
+
+
+# the columns, once each is known to be an array with one value per bar
+def _columns(signals: Signals, bars: int) -> tuple[npt.NDArray[np.generic], ...]:
+    columns: tuple[npt.NDArray[np.generic], ...] = _COLUMNS(signals)
+    shape = (bars,)
+    for field, column in zip(FIELDS, columns, strict=True):
+        if getattr(column, "shape", None) != shape:
             raise StrategyError(f"{field} has shape {np.shape(column)}, must be an array of ({bars},)")
-    direction, *numbers = [column.item(-1) for column in columns]
-    confidence, stop, target, value = map(float, numbers)
-    return int(direction), confidence, stop, target, value
+    return columns
 
 
-def _fault(direction: int, confidence: float, stop: float, target: float) -> str:
-    if direction not in _DIRECTIONS:
-        return f"direction {direction} is none of {sorted(_DIRECTIONS)}"
+def _fault(code: object, confidence: float, stop: float, target: float) -> str:
+    if code not in _BY_CODE:
+        return f"direction {code} is none of {sorted(_BY_CODE)}"
     if not 0 <= confidence <= 1:  # NaN fails this too
         return f"confidence {confidence} is not in 0..1"
     for field, price in (("stop_price", stop), ("target_price", target)):

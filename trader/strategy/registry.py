@@ -1,12 +1,21 @@
-"""The registry: strategies by name, or by package.module:Class, built and bound to slots."""
+"""The registry: strategies by name, by package.module:Class or by file.py:Class, built and bound to slots.
+
+Names are ours, or those that other people's packages offer as entry points of the group `trader.strategies`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trader.config.sections import StrategyConfig
@@ -16,7 +25,14 @@ from trader.strategy.base import Strategy
 #: strategies that come with trader; imported when one is used, TA-Lib takes 0.1 s
 REGISTERED = {
     "simple_rsi": "trader.strategy.simple_rsi:SimpleRSIStrategy",
+    "ema_trend": "trader.strategy.ema_trend:EmaTrendStrategy",
+    "bollinger_breakout": "trader.strategy.bollinger_breakout:BollingerBreakoutStrategy",
+    "donchian_atr": "trader.strategy.donchian_atr:DonchianAtrStrategy",
+    "ensemble": "trader.strategy.ensemble:EnsembleStrategy",
 }
+
+#: where other people's packages offer theirs, as in `mean_machine = "their_package.module:Class"`
+ENTRY_POINTS = "trader.strategies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,7 @@ def create(configs: Sequence[StrategyConfig], symbols: Sequence[str], timeframe:
         try:
             strategy = build(config.use, config.params)
             slots = _slots(strategy, config, symbols, timeframe)
+            _bind(strategy, timeframe)
         except ConfigError as error:
             problems += [f"strategies.{i}.{line}" for line in str(error).splitlines()]
         else:
@@ -73,7 +90,7 @@ def build(use: str, params: dict[str, Any]) -> Strategy:
     Parameters
     ----------
     use : str
-        A registered name, or package.module:Class.
+        A registered name, package.module:Class or file.py:Class.
     params : dict
         Arguments of the class.
 
@@ -88,6 +105,8 @@ def build(use: str, params: dict[str, Any]) -> Strategy:
     _refuse_unknown(kind, params)
     try:
         strategy = kind(**params)
+    except ConfigError as error:  # of a strategy that is made of others, and says which one
+        raise ConfigError("\n".join(f"params.{line}" for line in str(error).splitlines())) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"params: {error}") from error
     except Exception as error:
@@ -103,7 +122,7 @@ def load_class(use: str) -> type[Strategy]:
     Parameters
     ----------
     use : str
-        A registered name, or package.module:Class.
+        A registered name, package.module:Class or file.py:Class.
 
     Raises
     ------
@@ -112,13 +131,12 @@ def load_class(use: str) -> type[Strategy]:
     StrategyError
         When its module breaks while it is imported.
     """
-    target = REGISTERED.get(use, use)
-    module_name, colon, class_name = target.partition(":")
+    target = _target(use)
+    module_name, colon, class_name = target.rpartition(":")
     if not (colon and module_name and class_name):
-        raise ConfigError(
-            f"use: there is no strategy {use!r}; {_nearest(use, tuple(REGISTERED))}, or package.module:Class"
-        )
-    module = _import(module_name)
+        known = tuple(REGISTERED) + tuple(_installed())
+        raise ConfigError(f"use: there is no strategy {use!r}; {_nearest(use, known)}, or package.module:Class")
+    module = _import_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)
     kind = getattr(module, class_name, None)
     if kind is None:
         names = [name for name, one in vars(module).items() if _is_strategy(one)]
@@ -129,6 +147,56 @@ def load_class(use: str) -> type[Strategy]:
         raise ConfigError(f"use: {target} lacks {', '.join(sorted(kind.__abstractmethods__))}")
     strategy: type[Strategy] = kind
     return strategy
+
+
+# what stands behind a name: ours, or a package's that is installed beside us
+def _target(use: str) -> str:
+    if use in REGISTERED or ":" in use:
+        return REGISTERED.get(use, use)
+    offers = _installed().get(use, ())
+    if len(offers) > 1:
+        choice = ", ".join(sorted(one.value for one in offers))
+        raise ConfigError(f"use: {use!r} is offered by several packages; write which one: {choice}")
+    return offers[0].value if offers else use
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, tuple[EntryPoint, ...]]:
+    offers: dict[str, tuple[EntryPoint, ...]] = {}
+    for one in entry_points(group=ENTRY_POINTS):
+        if one.value not in [other.value for other in offers.get(one.name, ())]:
+            offers[one.name] = (*offers.get(one.name, ()), one)
+    return offers
+
+
+# named by its content: a file that was edited is a new module on the next reload, and never a stale cache
+def _import_file(path: Path) -> object:
+    try:
+        source = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"use: there is no file {path}") from error
+    except OSError as error:
+        raise ConfigError(f"use: {path} can not be read: {error.strerror or error}") from error
+    digest = hashlib.sha256(str(path).encode() + b"\0" + source).hexdigest()[:16]
+    name = f"trader_strategy_file_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - the owner's own strategy
+    except Exception as error:
+        del sys.modules[name]
+        raise StrategyError(f"{path}: raised {type(error).__name__} when it was imported: {error}") from error
+    return module
+
+
+def _bind(strategy: Strategy, timeframe: str) -> None:
+    try:
+        strategy.bind(timeframe)
+    except ValueError as error:
+        raise ConfigError(f"params: {error}") from error
 
 
 def _import(name: str) -> object:

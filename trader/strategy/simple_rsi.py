@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
-import talib
 
-from trader.domain.market import Candles, FloatArray
+from trader.domain.market import Candles, FloatArray, IntArray
 from trader.domain.signal import Signals
 from trader.strategy.base import Strategy
+from trader.strategy.indicators import RSI, nans, wilder_memory_bars
 
 #: confidence at the threshold, and how much it rises until half of the threshold
 _CONFIDENCE_AT_THRESHOLD = 0.6
 _CONFIDENCE_RISE = 0.4
 
-#: Wilder's average forgets by (1 - 1/period) a bar: after 40 periods exp(-40), less than a float64
-#: can show, so the last bars of a window and of a whole history give the same RSI
-_PERIODS_REMEMBERED = 40
+#: after so many periods without a single move what is left of the last ones is no reading of anything
+_PERIODS_STILL = 4
+
+#: an RSI below is 0: all that is in it are the traces of moves long ago
+_NOTHING = 1e-9
 
 
 class SimpleRSIStrategy(Strategy):
@@ -65,7 +65,8 @@ class SimpleRSIStrategy(Strategy):
         self.period = period
         self.oversold = float(oversold)
         self.overbought = float(overbought)
-        self.lookback_bars = max(250, _PERIODS_REMEMBERED * period + 1)
+        self._still_bars = _PERIODS_STILL * period
+        self.lookback_bars = max(250, wilder_memory_bars(period) + self._still_bars)
         self.warmup_bars = period + 1
         # confidence = 0.6 + rise * (oversold - rsi), in one multiplication per bar
         self._rise = 2 * _CONFIDENCE_RISE / self.oversold
@@ -79,7 +80,7 @@ class SimpleRSIStrategy(Strategy):
         one = flat.view(np.int8)
         direction = long.view(np.int8) + one + one  # LONG is 1, FLAT is 2; cheaper than any choice
         depth = np.minimum(self._highest - self._rise * rsi, 1.0)
-        none = _nans(len(rsi))
+        none = nans(len(rsi))
         return Signals(direction, np.where(long, depth, flat), none, none, rsi)
 
     def note(self, candles: Candles, i: int) -> str:
@@ -101,25 +102,24 @@ class SimpleRSIStrategy(Strategy):
         close : ndarray of float64, shape (bars,)
             Closing prices [quote per base].
         """
-        rsi: FloatArray = talib.RSI(close, self.period)
-        if np.count_nonzero(rsi) < len(rsi):
+        rsi: FloatArray = RSI(close, self.period)
+        if np.count_nonzero(rsi < _NOTHING):
             rsi = self._mend_zeros(close, rsi)
+        if np.count_nonzero(close[1:] == close[:-1]) >= self._still_bars:
+            rsi[_age_of_last_move(close) >= self._still_bars] = np.nan
         return rsi
 
     # TA-Lib says 0, the deepest oversold there is, when prices did not move at all, and also when they moved by
     # less than 1e-14. Scaled prices show which small moves were real; a market that stands still has no RSI.
     def _mend_zeros(self, close: FloatArray, rsi: FloatArray) -> FloatArray:
-        zero = rsi == 0
-        rsi = np.where(zero, talib.RSI(close / close[0], self.period), rsi)
-        bars = np.arange(len(close))
-        moved = np.append(True, close[1:] != close[:-1])
-        last_move = np.maximum.accumulate(np.where(moved, bars, 0))
-        rsi[zero & (bars - last_move >= self.period)] = np.nan
+        zero = rsi < _NOTHING
+        rsi = np.where(zero, RSI(close / close[0], self.period), rsi)
+        rsi[zero & (_age_of_last_move(close) >= self.period)] = np.nan
         return rsi
 
 
-@lru_cache(maxsize=8)
-def _nans(bars: int) -> FloatArray:
-    nans = np.full(bars, np.nan)
-    nans.flags.writeable = False  # everybody gets the same array
-    return nans
+# for how many bars each close has been the same
+def _age_of_last_move(close: FloatArray) -> IntArray:
+    bars = np.arange(len(close))
+    moved = np.append(True, close[1:] != close[:-1])
+    return bars - np.maximum.accumulate(np.where(moved, bars, 0))
