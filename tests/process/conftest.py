@@ -16,8 +16,8 @@ def supervised(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     """Make supervisors, and clean up after them."""
     made: list[Supervised] = []
 
-    def make(settings: dict[str, Any] | None = None, **classes: str) -> Supervised:
-        made.append(Supervised(tmp_path, settings, **classes))
+    def make(settings: dict[str, Any] | None = None, *, probation_s: float = 30.0, **classes: str) -> Supervised:
+        made.append(Supervised(tmp_path, settings, probation_s=probation_s, **classes))
         return made[-1]
 
     yield make

@@ -1,4 +1,4 @@
-"""Runs the supervisor with the services of a test: CONFIG BASE ENTRIES(JSON)."""
+"""Runs the supervisor with the services of a test: CONFIG BASE ENTRIES(JSON) PROBATION_S."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trader.supervisor.main import ENTRIES, run
 def main() -> int:
     """Return the exit code, as the command line would."""
     try:
-        return run(Path(sys.argv[1]), Path(sys.argv[2]), {**ENTRIES, **json.loads(sys.argv[3])})
+        return run(Path(sys.argv[1]), Path(sys.argv[2]), {**ENTRIES, **json.loads(sys.argv[3])}, float(sys.argv[4]))
     except TraderError as error:
         print(f"trader: {error}", file=sys.stderr)
         return error.exit_code

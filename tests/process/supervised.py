@@ -46,8 +46,11 @@ def alive(pid: int) -> bool:
 class Supervised:
     """One supervisor, with test services by role."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None, **classes: str) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any] | None = None, *, probation_s: float = 30.0, **classes: str
+    ) -> None:
         self.folder = folder
+        self.probation_s = probation_s
         self.config_path = folder / "trader.yaml"
         self.configure(settings or {})
         names = {"engine": "Steady", "monitor": "Clearing", "dashboard": "Steady", **classes}
@@ -68,7 +71,7 @@ class Supervised:
         base = {name: value for name, value in os.environ.items() if name not in drop}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, json.dumps(self.entries)],
+                [*command, json.dumps(self.entries), str(self.probation_s)],
                 cwd=ROOT,
                 env={**base, **(environment or {})},
                 stdout=output,

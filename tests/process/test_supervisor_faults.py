@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
+from tests.paper_desk import PaperDesk
 from tests.process.supervised import alive, eventually
 from trader.clock import boottime_ns
 from trader.codes import WorkerState
+from trader.domain.order import OrderState
+from trader.ledger.reader import LedgerReader
 
 
 def test_killed_worker_is_restarted_with_a_new_generation(supervised):
@@ -102,3 +105,31 @@ def test_killed_while_stopping_leaves_nobody_behind(supervised):
     eventually(lambda: "asked to stop" in service.text, "the stop")
     service.process.kill()
     eventually(lambda: not any(alive(pid) for pid in pids), "the workers to die", 1.0)
+
+
+def test_engine_that_is_given_up_leaves_no_entry_in_flight(supervised):
+    """A short-lived process cancels it in the ledger before the service ends with 70."""
+    service = supervised(engine="Crashing")
+    service.paths.data_dir.mkdir()
+    desk = PaperDesk.open(service.paths.ledger)
+    desk.feed(desk.candles(0, 100.0, 100.0, 100.0, 100.0, minute=1))
+    order = desk.enter(0, "0.5")
+    desk.ledger.save_state(desk.desk, desk.slots, int(desk.account["event_ns"]))
+    desk.ledger.close()
+    service.start()
+    assert service.wait() == 70
+    assert f"entries in flight canceled: {order.client_order_id} buy BTC/USDT" in service.text
+    with LedgerReader(service.paths.ledger) as reader:
+        assert [one.state for one in reader.orders()] == [OrderState.CANCELED]
+
+
+def test_monitor_that_is_given_up_halts_entries_and_nothing_else(supervised):
+    """The service goes on, degraded; the clearance has run out and is not renewed."""
+    service = supervised(monitor="Crashing")
+    service.start()
+    row = service.wait_for_worker("monitor", state=WorkerState.FATAL)
+    assert row["restarts"] == 5
+    eventually(lambda: service.reader.clear_until_ns() < boottime_ns(), "the clearance to run out", 4.0)
+    assert "monitor died too often, given up: exit code 3; entries are halted" in service.text
+    assert service.state() == "degraded"
+    assert service.worker("engine")["restarts"] == 0

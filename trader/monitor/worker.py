@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trader.clock import NS_PER_S, boottime_ns, utc_ns
-from trader.codes import Role, Veto
+from trader.codes import Role, ServiceState, Veto
 from trader.config.sections import Config
 from trader.errors import ControlError, TraderError
 from trader.ledger.metrics import HealthChange, MetricsStore, Snapshot
@@ -150,9 +150,14 @@ class MonitorService:
             if before is check.level or (before is None and check.level is Level.OK):
                 continue
             # what is not there yet while the service starts is the normal course of a start
-            level = logging.DEBUG if before is None else logging.WARNING if check.level else logging.INFO
+            quiet = before is None or self._starting()
+            level = logging.DEBUG if quiet else logging.WARNING if check.level else logging.INFO
             log.log(level, "health: %s is %s: %s", check.name, check.level.name.lower(), check.text)
             self._changes.append(HealthChange(utc_ns(), check.name, check.level.name.lower(), check.text))
+
+    def _starting(self) -> bool:
+        service = _or_none(self._reader.service)
+        return service is not None and service["state"] in (ServiceState.INIT, ServiceState.STARTING)
 
     def _publish(self, observed: Observed, checks: tuple[Check, ...]) -> None:
         record = self._record

@@ -38,15 +38,23 @@ class Listener(Protocol):
 
 @contextmanager
 def quiet_spawn() -> Iterator[None]:
-    """Start processes in here: they do not run our main module again, and no signal ends them half-born."""
-    resource_tracker.ensure_running()  # it unblocks signals when it starts, so it starts first
+    """Start processes in here: they do not run our main module again, and no signal ends them half-born.
+
+    No resource tracker either, a process of 10 MiB that would look after named semaphores and shared memory of
+    multiprocess: nothing here makes any. Children are told that the tracker is /dev/null.
+    """
     real = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
+    getfd = resource_tracker.getfd
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    resource_tracker.getfd = lambda: nowhere
     before = signal.pthread_sigmask(signal.SIG_BLOCK, bootstrap.IGNORED)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        resource_tracker.getfd = getfd
+        os.close(nowhere)
         sys.modules["__main__"] = real
 
 

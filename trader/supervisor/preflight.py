@@ -1,56 +1,62 @@
-"""Checks before anything starts, in a child process: the service refuses what it could not run on."""
+"""The check before the start: the service refuses what it could not run on, before any worker exists."""
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
+from collections.abc import Callable
+from pathlib import Path
 
+from trader.config.loading import located
+from trader.config.problems import ConfigErrors
 from trader.config.sections import Config
-from trader.errors import EXIT_OK, MarketDataError, TraderError
-from trader.process import preflight
-from trader.process.channel import Channel, ChannelClosed, Failed
-from trader.supervisor.child import spawn
-from trader.supervisor.signals import Signals
+from trader.errors import EXIT_CONFIG
+from trader.supervisor.errand import Errand, ErrandRefused
 
-REPLAY_CHECK = "trader.market.replay:preflight"
-_POLL_S = 0.1
+CHECK = "trader.engine.preflight:preflight"
+POLL_S = 0.1
 
 
-class PreflightFailed(TraderError):
-    """A check before the start said no."""
+class Preflight:
+    """The checks, running beside the supervisor's own imports until `wait` is called.
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def check_replay(config: Config, signals: Signals, entry: str = REPLAY_CHECK) -> None:
-    """Read every candle once; a signal to stop ends the check.
-
-    Raises
-    ------
-    PreflightFailed
-        With the exit code and the words of whoever refused.
-    MarketDataError
-        When the check itself died.
+    Parameters
+    ----------
+    config : Config
+        What is to be checked.
+    path : Path or None
+        The file that it was read from, to name lines.
     """
-    ours, theirs = Channel.pair()
-    try:
-        process = spawn(preflight.main, (entry, config, os.getpid(), theirs.socket), "preflight")
-        theirs.close()
-        while process.exitcode is None:
-            if signals.stops:
-                os.kill(process.pid, signal.SIGKILL)
-            process.join(_POLL_S)
-        exit_code = process.exitcode
-        process.close()
-        if exit_code == EXIT_OK or signals.stops:
-            return
-        with suppress(ChannelClosed):
-            message = ours.receive()
-            if isinstance(message, Failed):
-                raise PreflightFailed(message.message, message.exit_code)
-    finally:
-        ours.close()
-    raise MarketDataError(f"the check of the candles died (exit code {exit_code})")
+
+    def __init__(self, config: Config, path: Path | None) -> None:
+        self._path = path
+        self._errand = Errand("the check before the start", CHECK, config)
+
+    def wait(self, is_stopped: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
+        """Wait for the result; whoever asks to stop ends the check.
+
+        Parameters
+        ----------
+        is_stopped : callable
+            Tells whether a stop was asked for.
+        meanwhile : callable
+            Called while the check goes on, some ten times a second.
+
+        Raises
+        ------
+        ConfigErrors
+            When the configuration can't be run, with the lines of the file.
+        ErrandRefused
+            For any other refusal, with its exit code and words.
+        GaveUp
+            When the check itself died.
+        """
+        while not self._errand.wait(POLL_S):
+            meanwhile()
+            if is_stopped():
+                self._errand.kill()
+                return
+        try:
+            self._errand.result()
+        except ErrandRefused as refusal:
+            if refusal.exit_code != EXIT_CONFIG or self._path is None:
+                raise
+            raise ConfigErrors(located(self._path, str(refusal))) from refusal

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from trader.codes import WorkerState
 from trader.config.diff import Change, changes, refused, workers
-from trader.config.loading import load
+from trader.config.loading import parse_config, read
 from trader.config.sections import Config
 from trader.errors import TraderError, WorkerError
 from trader.process.channel import Abort, Commit, Message, Prepare
@@ -59,8 +59,8 @@ class Outcome:
         }
 
 
-def read_new(path: Path | None, old: Config) -> tuple[Config, tuple[Change, ...]]:
-    """Return the configuration in the file and what it changes.
+def read_new(path: Path | None, old: Config) -> tuple[Config, tuple[Change, ...], bytes]:
+    """Return the configuration in the file, what it changes, and the file's bytes.
 
     Raises
     ------
@@ -71,12 +71,13 @@ def read_new(path: Path | None, old: Config) -> tuple[Config, tuple[Change, ...]
     """
     if path is None:
         raise CommandRefused("there is no file to reload: the service runs on the built-in defaults", "rejected")
-    new = load(path)
+    content = read(path)  # once: what is checked is what comes into force
+    new = parse_config(content, str(path))
     found = changes(old, new)
     if too_much := refused(found):
         keys = "; ".join(str(change) for change in too_much)
         raise CommandRefused(f"a restart of the service is needed for {keys}", "needs_restart")
-    return new, tuple(found)
+    return new, tuple(found), content
 
 
 async def apply(service: Configured, stations: Mapping[str, Station], new: Config, found: Sequence[Change]) -> Outcome:
@@ -118,6 +119,30 @@ async def apply(service: Configured, stations: Mapping[str, Station], new: Confi
         await _go_back(hot, restarting, old, old_epoch)
         raise
     return Outcome(tuple(found), tuple(station.role for station in restarting), old_epoch + 1)
+
+
+async def take_back(
+    service: Configured, stations: Mapping[str, Station], found: Sequence[Change], old: Config, epoch: int
+) -> None:
+    """Go back to an older configuration after the newer one was in force; never fails, at worst it restarts workers.
+
+    Parameters
+    ----------
+    service : Configured
+        The supervisor.
+    stations : mapping of str to Station
+        The workers, by role.
+    found : sequence of Change
+        What the newer configuration had changed.
+    old : Config
+        The older one.
+    epoch : int
+        Its number.
+    """
+    service.configure(old, epoch)  # first, so that whoever starts meanwhile starts on it
+    alive = [station for station in stations.values() if station.child is not None]
+    restarting = [station for station in alive if station.role in workers(found) or not station.ready]
+    await _go_back([station for station in alive if station not in restarting], restarting, old, epoch)
 
 
 def _present(station: Station) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trader.clock import NS_PER_S, boottime_ns
-from trader.codes import ServiceState, WorkerState
+from trader.codes import ServiceState, Veto, WorkerState
 from trader.config.sections import Config
 from trader.errors import EXIT_CONFIG, EXIT_GAVE_UP, EXIT_OK, ControlError, TraderError
 from trader.process.channel import Command, Failed
@@ -20,11 +19,14 @@ from trader.process.control import CommandRefused
 from trader.state.paths import InstancePaths
 from trader.state.reader import StateReader
 from trader.state.segment import Segment
-from trader.supervisor import reload, summary
+from trader.supervisor import summary
 from trader.supervisor.board import Board, is_live
+from trader.supervisor.errand import Errand
+from trader.supervisor.fallback import Keepsake, Source
 from trader.supervisor.judge import Verdict
 from trader.supervisor.lease import Lease
 from trader.supervisor.notify import Notifier
+from trader.supervisor.reloading import PROBATION_S, Reloads
 from trader.supervisor.server import ControlServer
 from trader.supervisor.signals import Signals
 from trader.supervisor.station import PROGRESS_INTERVALS, Station
@@ -44,6 +46,15 @@ ASLEEP_S = 1.0
 WAKE_UP_S = 3.0
 STATUS_INTERVAL_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
+#: taking back orders after the engine was given up [s]
+LAST_RESORT_S = 20.0
+CANCEL_ENTRIES = "trader.engine.last_resort:cancel_entries"
+
+#: what the service does without a worker that was given up
+WITHOUT = {
+    "monitor": "; entries are halted until the service is restarted",
+    "dashboard": "; trading goes on without it",
+}
 EXTEND_S = 30.0
 
 S = ServiceState
@@ -55,27 +66,29 @@ log = logging.getLogger(__name__)
 class Instance:
     """What one run of the service is made of."""
 
-    config: Config
-    config_path: Path | None
+    source: Source
+    config_path: Path | None  #: what a reload reads; another file than the source after a fall-back
     paths: InstancePaths
     run_id: str
     entries: Mapping[str, str]  #: role to package.module:Class
     set_log_level: Callable[[str], None]
+    keepsake: Keepsake
+    probation_s: float = PROBATION_S
 
 
 class Supervisor:
     """Runs one instance from its start to its end. Main thread only."""
 
     def __init__(self, instance: Instance, signals: Signals, notifier: Notifier) -> None:
-        self.config = instance.config
+        self.config = instance.source.config
         self.config_epoch = 1
         self._instance = instance
         self._paths = instance.paths
         self._signals = signals
         self._notifier = notifier
         self._state = S.INIT
-        self._reloads = 0
-        self._rejected = 0
+        self._reduce_only = instance.source.reduce_only
+        self._gave_up = False
         self._started_ns = boottime_ns()
         self._segment = self._create("supervisor", 1, self._paths.segment("supervisor", 1))
         self._board = Board(self._segment)
@@ -85,14 +98,21 @@ class Supervisor:
         for role in START_ORDER:
             if role != DASHBOARD or self.config.dashboard.enable:
                 self._stations[role] = self._station(role)
+        self._reloads = Reloads(
+            self,
+            self._stations,
+            instance.config_path,
+            instance.source.content if self._reduce_only is None else None,
+            instance.keepsake,
+            self._veto,
+            instance.probation_s,
+        )
         self._server = ControlServer(self._paths.control_socket, self._commands())
         self._end: asyncio.Future[int]
         self._last_tick_ns = 0
         self._judge_from_ns = 0
         self._watchdog_ns = 0
         self._status_ns = 0
-        self._reload_lock = asyncio.Lock()
-        self._next_reload: asyncio.Task[dict[str, Any]] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # --------------------------------------------------------------- life
@@ -134,6 +154,8 @@ class Supervisor:
                     self._notifier.extend_timeout(EXTEND_S)
                     self._notifier.watchdog()
                     await self._stop_station(station, grace_s)
+            if self._gave_up:
+                await self._take_back_entries()
         finally:
             for station in self._stations.values():
                 station.kill()
@@ -154,6 +176,23 @@ class Supervisor:
                     other.kill()
         stopping.result()
 
+    async def _take_back_entries(self) -> None:
+        """Let a short-lived process cancel what is in flight to open risk: no engine looks after it any more."""
+        self._notifier.extend_timeout(EXTEND_S)
+        errand = Errand("the last resort", CANCEL_ENTRIES, self._paths)
+        deadline_ns = boottime_ns() + int(LAST_RESORT_S * NS_PER_S)
+        while not errand.is_done:
+            await asyncio.sleep(0.05)
+            self._notifier.watchdog()
+            if boottime_ns() > deadline_ns:
+                errand.kill()
+        try:
+            canceled = errand.result()["canceled"]
+        except TraderError as error:
+            log.error("entries in flight could not be canceled: %s", error)  # noqa: TRY400 - the message says all
+        else:
+            log.warning("entries in flight canceled: %s", "; ".join(canceled) or "there were none")
+
     def _finish(self, exit_code: int, why: str, level: int = logging.INFO) -> None:
         if not self._end.done():
             log.log(level, "%s; stopping with exit code %d", why, exit_code)
@@ -168,7 +207,7 @@ class Supervisor:
             self._finish(EXIT_OK, "asked to stop")
         elif self._signals.reload and self._state in (S.RUNNING, S.DEGRADED):
             self._signals.reload = False
-            self._background(self._reload_by_signal())
+            self.background(self._reloads.request_quietly())
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def wake() -> None:  # runs in the signal handler: the loop is told, and does the rest
@@ -176,7 +215,8 @@ class Supervisor:
 
         return wake
 
-    def _background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something beside the loop's other work, until the service stops."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -200,8 +240,9 @@ class Supervisor:
             epoch=self.config_epoch,
             run_id=self._instance.run_id,
             started_boot_ns=self._started_ns,
-            reloads=self._reloads,
-            rejected=self._rejected,
+            reloads=self._reloads.applied,
+            rejected=self._reloads.rejected,
+            reduce_only=self._reduce_only,
             stations=self._stations.values(),
             book=summary.read_book(self._reader),
         )
@@ -228,47 +269,38 @@ class Supervisor:
         if self._state not in (S.RUNNING, S.DEGRADED, S.RELOADING):
             raise CommandRefused(f"the service is {self._state.name.lower()}: reload when it runs", "not_running")
         if arguments.get("wait", True):
-            return await self._reload()
-        self._background(self._reload_by_signal())
+            return await self._reloads.request()
+        self.background(self._reloads.request_quietly())
         return {"accepted": True}
 
     # --------------------------------------------------------------- reload
 
-    async def _reload_by_signal(self) -> None:
-        with suppress(TraderError):  # it has been logged and counted
-            await self._reload()
+    def reload_begins(self) -> None:
+        """Show that a reload goes on."""
+        self._become(S.RELOADING)
+        self._notifier.reloading()
 
-    async def _reload(self) -> dict[str, Any]:
-        """Reload, together with everyone else who asked since the running one began."""
-        if self._next_reload is None:
-            self._next_reload = self._background(self._reload_in_turn())
-        return await asyncio.shield(self._next_reload)
-
-    async def _reload_in_turn(self) -> dict[str, Any]:
-        async with self._reload_lock:
-            self._next_reload = None
-            self._become(S.RELOADING)
-            self._notifier.reloading()
-            try:
-                new, found = reload.read_new(self._instance.config_path, self.config)
-                outcome = await reload.apply(self, self._stations, new, found) if found else None
-            except TraderError as error:
-                self._rejected += 1
-                log.error("reload rejected, configuration %d stays in force: %s", self.config_epoch, error)  # noqa: TRY400
-                self._notifier.status(f"reload rejected: {error}")
+    def reload_ends(self, rejected: str | None) -> None:
+        """Show that it has ended, and why nothing came of it."""
+        if self._state is S.RELOADING:
+            if rejected:
+                self._notifier.status(f"reload rejected: {rejected}")
                 self._status_ns = boottime_ns()
-                raise
-            else:
-                self._reloads += 1
-                text = "; ".join(str(change) for change in found) or "nothing has changed"
-                log.info("reloaded, configuration %d is in force: %s", self.config_epoch, text)
-            finally:
-                if self._state is S.RELOADING:
-                    self._become(self._health())
-                    self._notifier.ready()
-            return (
-                outcome.document() if outcome else {"changed": [], "restarted": [], "config_epoch": self.config_epoch}
-            )
+            self._become(self._health())
+            self._notifier.ready()
+
+    def trust(self) -> None:
+        """Allow entries again: a valid configuration is in force."""
+        if self._reduce_only is not None:
+            log.warning("the configuration is valid again: entries are allowed")
+            self._reduce_only = None
+            self._lease.grant()
+
+    def _veto(self) -> Veto:
+        try:
+            return Veto(self._reader.veto_mask())
+        except TraderError:
+            return Veto(0)
 
     def configure(self, config: Config, epoch: int) -> None:
         """Take a configuration over for the service itself and for workers to come."""
@@ -298,6 +330,7 @@ class Supervisor:
         for station in self._stations.values():
             station.tick(now_ns, judge=now_ns >= self._judge_from_ns)
         self._settle_state()
+        self._reloads.tick(now_ns)
         self._on_signal()
         self._publish()
         self._tell_systemd(now_ns)
@@ -314,10 +347,12 @@ class Supervisor:
             self._notifier.status(summary.status_line(self._state, self.config, book, self._troubles()))
 
     def _troubles(self) -> list[str]:
-        troubles = []
+        troubles = [] if self._reduce_only is None else [f"REDUCE-ONLY on {self._instance.source.path}"]
         for station in self._stations.values():
             if station.state is not WorkerState.READY:
                 troubles.append(f"{station.role} {station.state.name.lower()}")
+                if station.role == MONITOR:
+                    troubles.append("entries halted")
             elif station.verdict is not None:
                 troubles += [f"{station.role} {text}" for text in _complaints(station.verdict)]
         return troubles
@@ -355,9 +390,11 @@ class Supervisor:
 
     def died(self, station: Station, how: str, failure: Failed | None) -> None:
         """Take note of a death that nobody asked for."""
+        self._reloads.worker_died(station, how)
         if station.state is WorkerState.FATAL:
-            log.error("%s died too often, given up: %s", station.role, how)
+            log.error("%s died too often, given up: %s%s", station.role, how, WITHOUT.get(station.role, ""))
             if station.role == ENGINE:
+                self._gave_up = True
                 self._finish(EXIT_GAVE_UP, f"the engine died too often: {how}", logging.ERROR)
         elif self._fails_the_start(station, failure):
             self._finish(failure.exit_code if failure else EXIT_GAVE_UP, f"{station.role}: {how}", logging.ERROR)
@@ -381,7 +418,10 @@ class Supervisor:
     def _settle_state(self) -> None:
         """Derive the state of the service from the states of its workers."""
         if self._state is S.STARTING and self._all_up():
-            self._lease.grant()
+            self._instance.keepsake.begin()
+            if self._reduce_only is None:
+                self._lease.grant()
+            self._reloads.started()
             self._become(self._health())
             mode = "LIVE" if is_live(self.config) else "paper"
             took_s = (boottime_ns() - self._started_ns) / 1e9
@@ -397,14 +437,16 @@ class Supervisor:
         )
 
     def _health(self) -> ServiceState:
-        return S.RUNNING if all(station.ready for station in self._stations.values()) else S.DEGRADED
+        whole = self._reduce_only is None and all(station.ready for station in self._stations.values())
+        return S.RUNNING if whole else S.DEGRADED
 
     def _become(self, state: ServiceState) -> None:
         self._state = state
         self._publish()
 
     def _publish(self) -> None:
-        self._board.service(self._state, self.config, self.config_epoch, self._reloads, self._rejected)
+        counts = self._reloads.applied, self._reloads.rejected
+        self._board.service(self._state, self.config, self.config_epoch, *counts)
         self._board.workers(self._stations.values())
 
     # --------------------------------------------------------------- parts
@@ -434,7 +476,6 @@ class Supervisor:
                 "quote": config.quote,
                 "symbols": list(config.market.symbols),
                 "timeframe": config.market.timeframe,
-                "strategies": [strategy.use for strategy in config.strategies],
             },
         )
 

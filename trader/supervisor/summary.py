@@ -98,6 +98,7 @@ def status_document(
     started_boot_ns: int,
     reloads: int,
     rejected: int,
+    reduce_only: str | None,
     stations: Iterable[Station],
     book: Book | None,
 ) -> dict[str, Any]:
@@ -119,6 +120,8 @@ def status_document(
         Reloads that came into force.
     rejected : int
         Reloads that did not.
+    reduce_only : str or None
+        Why nothing may be opened, when the service fell back on its last good configuration.
     stations : iterable of Station
         The workers.
     book : Book or None
@@ -139,6 +142,7 @@ def status_document(
         "config_epoch": epoch,
         "reloads": reloads,
         "reloads_rejected": rejected,
+        "reduce_only": reduce_only,
         "workers": [worker_document(station) for station in stations],
         "account": account_document(book),
     }

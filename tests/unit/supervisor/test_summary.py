@@ -57,6 +57,7 @@ def test_status_document_is_json_even_with_nan():
         started_boot_ns=0,
         reloads=2,
         rejected=1,
+        reduce_only=None,
         stations=[],
         book=book(equity=np.nan, cash=5.0),
     )
