@@ -1,1 +1,1 @@
-"""Backtests and sweeps: the live rules over history, at the machine's speed."""
+"""History through the trading core: backtests, sweeps, walk-forward, and what their figures are worth."""

@@ -52,6 +52,9 @@ def build() -> argparse.ArgumentParser:
     command("reload", "act:reload", "read the configuration anew", _data_dir, _json, _wait)
     command("report", "accounts:report", "report performance", _data_dir, _json, _html)
     command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
+    command("backtest", "history:backtest", "trade candles of the past", _candles, _json_file, _trades, _html)
+    words = "prove that no signal looks ahead, and measure the warm-up"
+    command("check-strategy", "strategies:check_strategy", words, _candles, _json, _cuts)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
     return parser
 
@@ -76,6 +79,32 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 def _html(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that stands alone as well")
+
+
+def _candles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--candles", type=Path, metavar="DIR", help="folder of candle files (default: market.candles)")
+    parser.add_argument("--symbols", type=_symbols, metavar="A,B", help="instead of market.symbols")
+    parser.add_argument("--timeframe", metavar="T", help="instead of market.timeframe, as in 5m")
+    parser.add_argument("--since", type=_time, metavar="TIME", help="first candle, UTC, as in 2024-01-03")
+    parser.add_argument("--until", type=_time, metavar="TIME", help="end, exclusive, UTC")
+    parser.add_argument(
+        "--strategy", action="append", metavar="NAME", help="instead of strategies, with its defaults; may be repeated"
+    )
+
+
+def _cuts(parser: argparse.ArgumentParser) -> None:
+    words = "histories that end early, for each strategy and symbol (default: 200)"
+    parser.add_argument("--cuts", type=_count, default=200, metavar="N", help=words)
+    parser.add_argument("--seed", type=_count, default=1, metavar="N", help="of the choice of candles (default: 1)")
+
+
+def _json_file(parser: argparse.ArgumentParser) -> None:
+    words = "write one JSON document to FILE; to standard output, and nothing else, without FILE"
+    parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), metavar="FILE", help=words)
+
+
+def _trades(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trades", type=Path, metavar="FILE", help="write the trades as CSV")
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +146,10 @@ def symbol(text: str) -> str:
     if not (base and slash and quote):
         raise argparse.ArgumentTypeError(f"{text!r} is no symbol: write BASE/QUOTE, as in BTC/USDT")
     return found
+
+
+def _symbols(text: str) -> list[str]:
+    return [symbol(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def _count(text: str) -> int:

@@ -14,7 +14,6 @@ from trader.codes import Halt
 from trader.config.sections import Config
 from trader.core.records import new_desk, new_slots
 from trader.core.warmup import warm_up
-from trader.domain.instrument import Instrument
 from trader.engine.decision_engine import AutonomousDecisionEngine, Book
 from trader.engine.panel import StrategyPanel
 from trader.engine.publisher import Publisher
@@ -25,6 +24,7 @@ from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
 from trader.market.factory import open_feed
 from trader.market.feed import Feed
+from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
 from trader.process.context import WorkerContext
 from trader.risk.manager import EnhancedRiskManager
@@ -107,7 +107,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     symbols = tuple(config.market.symbols)
     bound = bind_strategies(config)
     desk, slots = new_desk(), new_slots(len(symbols))
-    set_instruments(slots, feed.instruments)
+    write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
     await asyncio.to_thread(warm_up)
     ledger = Ledger.open(
@@ -161,15 +161,6 @@ def bind_strategies(config: Config) -> tuple[Bound, ...]:
 def lookback_bars(bound: Sequence[Bound]) -> int:
     """Return how many candles the strategies look back on, at most."""
     return max(item.strategy.lookback_bars for item in bound)
-
-
-def set_instruments(slots: Records, instruments: Sequence[Instrument]) -> None:
-    """Write the steps and minima of each symbol into its slot."""
-    for slot, instrument in zip(slots, instruments, strict=True):
-        slot["tick_size"] = float(instrument.tick_size)
-        slot["lot_size"] = float(instrument.lot_size)
-        slot["min_quantity"] = float(instrument.min_quantity)
-        slot["min_notional"] = float(instrument.min_notional)
 
 
 def fill_store(store: CandleStore, feed: Feed, until_ns: int) -> None:

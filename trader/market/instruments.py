@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from trader.config.sections import InstrumentConfig
 from trader.domain.instrument import Instrument
@@ -107,6 +108,23 @@ def instrument_for(
         min_quantity=exact(given.min_quantity) if given.min_quantity is not None else lot_size,
         min_notional=exact(given.min_notional) if given.min_notional is not None else MIN_NOTIONAL,
     )
+
+
+def write_instruments(slots: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> None:
+    """Write the steps and minima of each symbol into its slot.
+
+    Parameters
+    ----------
+    slots : ndarray of SLOT, shape (n_symbols,)
+        Their steps and minima are overwritten.
+    instruments : sequence of Instrument
+        By slot.
+    """
+    for slot, instrument in zip(slots, instruments, strict=True):
+        slot["tick_size"] = float(instrument.tick_size)
+        slot["lot_size"] = float(instrument.lot_size)
+        slot["min_quantity"] = float(instrument.min_quantity)
+        slot["min_notional"] = float(instrument.min_notional)
 
 
 def refuse_strangers(symbols: Sequence[str], configured: Mapping[str, InstrumentConfig]) -> None:

@@ -84,6 +84,22 @@ class ReplayFeed:
         MarketDataError
             Naming what is wrong in each file.
         """
+        self._timeline = Timeline(self.read(), self.timeframe, self.timeframe_ns)
+        self._set_bounds(self._timeline)
+
+    def read(self) -> list[Candles]:
+        """Read and validate all files and infer the instruments, and keep none of the candles: for a backtest.
+
+        Returns
+        -------
+        list of Candles
+            Whole files, by slot.
+
+        Raises
+        ------
+        MarketDataError
+            Naming what is wrong in each file.
+        """
         candles, problems = [], []
         for symbol in self.symbols:
             try:
@@ -96,8 +112,12 @@ class ReplayFeed:
         self.instruments = tuple(
             instrument_for(one.symbol, infer_tick_size(one), float(one.open[0]), given) for one in candles
         )
-        self._timeline = Timeline(candles, self.timeframe, self.timeframe_ns)
-        self._set_bounds(self._timeline)
+        return candles
+
+    @property
+    def bounds_ns(self) -> tuple[int, int]:
+        """First open that is delivered, and the end of those that are [ns UTC]."""
+        return self._since_ns, self._until_ns
 
     def history(self, slot: int, until_ns: int, bars: int) -> Candles:
         """Return the last `bars` candles of a slot that closed at or before `until_ns`."""

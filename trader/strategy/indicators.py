@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import talib
 
 from trader.domain.market import Candles, FloatArray, IntArray
+from trader.strategy.bare_talib import talib
 
 BoolArray = npt.NDArray[np.bool_]
 

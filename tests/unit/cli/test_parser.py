@@ -28,6 +28,8 @@ COMMANDS = [
     "reload",
     "report",
     "verify",
+    "backtest",
+    "check-strategy",
     "schema",
 ]
 

@@ -14,7 +14,8 @@ from trader.config.sections import Config
 from trader.core.history import Log, Opinions, Tape, finished, new_log, opinion_of, play
 from trader.core.records import fund, new_desk, new_slots
 from trader.domain.market import Candles
-from trader.engine.assembly import bind_strategies, set_instruments
+from trader.engine.assembly import bind_strategies
+from trader.market.instruments import write_instruments
 from trader.risk.exit_plan import write_costs, write_limits
 
 SYMBOLS = ("AAA/USDT", "BBB/USDT", "CCC/USDT", "DDD/USDT")
@@ -28,7 +29,7 @@ def played(config: Config, rig: Rig, events: list[Any], room: int = 65_536) -> t
     desk, slots = new_desk(), new_slots(len(symbols))
     fund(desk, config.initial_capital)
     write_limits(desk, config, 1)
-    set_instruments(slots, rig.parts.feed.instruments)
+    write_instruments(slots, rig.parts.feed.instruments)
     write_costs(slots, config)
     bound = bind_strategies(config)
     opinions = Opinions(
