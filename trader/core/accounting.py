@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel, kernel
 from trader.core.constants import (
     EVENT_DAY_ROLLED,
     EVENT_HALTED,
@@ -16,7 +16,7 @@ from trader.core.constants import (
 from trader.core.reporting import report
 
 
-@kernel
+@inline_kernel
 def value_account(account, slots):
     """Value cash and positions at their marks: equity, gross exposure, unrealised result.
 
@@ -42,7 +42,7 @@ def value_account(account, slots):
     account["unrealised_pnl"] = unrealised
 
 
-@kernel
+@inline_kernel
 def track_peak(account):
     """Follow equity with its peak and the drawdown from it."""
     equity = account["equity"]
@@ -56,14 +56,14 @@ def track_peak(account):
             account["max_drawdown_frac"] = drawdown
 
 
-@kernel
+@inline_kernel
 def mark_account(account, slots):
     """Value the account and follow its peak."""
     value_account(account, slots)
     track_peak(account)
 
 
-@kernel
+@inline_kernel
 def reserved_by_others(slots, own):
     """Return what entries in flight have set aside [quote], those of slot `own` left out; -1: of all."""
     total = 0.0
@@ -73,7 +73,7 @@ def reserved_by_others(slots, own):
     return total
 
 
-@kernel
+@inline_kernel
 def loss_today_frac(account):
     """Return what the account has lost since the UTC day began, as a fraction of what it began with."""
     start = account["day_start_equity"]
@@ -116,6 +116,13 @@ def halt(account, bit, time_ns, events, n):
     account["halt_mask"] |= bit
     report(events, n, EVENT_HALTED, -1, 0, 0, account["equity"], bit, time_ns)
     return n + 1
+
+
+@inline_kernel
+def loss_limit_reached(account, limits):
+    """Return whether today's loss or the drawdown has reached its limit."""
+    lost = loss_today_frac(account) >= limits["max_daily_loss_frac"]
+    return lost or account["drawdown_frac"] >= limits["max_drawdown_frac"]
 
 
 @kernel

@@ -14,4 +14,7 @@ from functools import partial
 from numba import njit
 
 #: cached on disk, without the GIL, and a division by zero gives inf instead of a hidden branch
-kernel = partial(njit, cache=True, nogil=True, error_model="numpy")
+kernel = partial(njit, cache=True, nogil=True, error_model="numpy", _nrt=False)
+
+#: the same for what a hot loop calls, so that no call is left in it
+inline_kernel = partial(njit, cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)

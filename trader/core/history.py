@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from trader.codes import N_LIMITS, Decided
 from trader.core.checks import check_entry
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel, kernel
 from trader.core.constants import (
     DECIDED_DENIED,
     DECIDED_EXIT_ORDERED,
@@ -30,9 +30,10 @@ from trader.core.constants import (
     REASON_SIGNAL,
 )
 from trader.core.inflight import request_close, set_in_flight
-from trader.core.kernels import on_candles
+from trader.core.kernels import end_event, play_candles
+from trader.core.quiet import pass_quiet
 from trader.core.records import CORE_EVENT, EVENTS_EXTRA, EVENTS_PER_SLOT
-from trader.core.selection import judge, most_confident
+from trader.core.selection import cycle_after, judge, most_confident
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -83,6 +84,8 @@ class Log(NamedTuple):
     events: Records  #: dtype CORE_EVENT
     candidates: Integers  #: scratch, shape (strategies x slots, 2)
     confidences: Floats  #: scratch, shape (strategies x slots,)
+    bands: Floats  #: scratch, shape (slots, 2)
+    silences: Integers  #: scratch, shape (slots, 2)
 
 
 def new_log(tape: Tape, strategies: int, slots: int, start_ns: int, interval_ns: int, room: int = EVENTS_ROOM) -> Log:
@@ -116,6 +119,8 @@ def new_log(tape: Tape, strategies: int, slots: int, start_ns: int, interval_ns:
         events=np.zeros(max(room, slots * EVENTS_PER_SLOT + EVENTS_EXTRA), CORE_EVENT),
         candidates=np.zeros((pairs, 2), np.int64),
         confidences=np.zeros(pairs),
+        bands=np.zeros((slots, 2)),
+        silences=np.zeros((slots, 2), np.int64),
     )
 
 
@@ -134,13 +139,13 @@ def opinion_of(order: Any, strategies: int) -> tuple[Any, Any]:
     return (order - 1) // strategies, (order - 1) % strategies
 
 
-@kernel
+@inline_kernel
 def at(matrix, strategy, row):
     """Return what stands for a row in a matrix of one column per row, or of one column for all."""
     return matrix[strategy, row if matrix.shape[1] > 1 else 0]
 
 
-@kernel
+@inline_kernel
 def enter(desk, slots, tape, opinions, log, strategy, index, now_ns):
     """Check an entry against every limit, and put it in flight or count what it broke."""
     row = log.judged[strategy, index]
@@ -165,13 +170,16 @@ def enter(desk, slots, tape, opinions, log, strategy, index, now_ns):
         account = desk[0]["account"]
         set_in_flight(account, slots[index], lots, order, REASON_SIGNAL, strategy, stop_price, target_price)
         return True
-    for bit in range(log.denied.shape[1]):
-        if mask >> bit & 1:
+    bit = 0
+    while mask != 0:
+        if mask & 1:
             log.denied[index, bit] += 1
+        mask >>= 1
+        bit += 1
     return False
 
 
-@kernel
+@inline_kernel
 def ask(desk, slots, opinions, log):
     """Judge what was said of candles that no cycle has judged yet, and close what is to be closed.
 
@@ -202,7 +210,7 @@ def ask(desk, slots, opinions, log):
     return candidates, opinions_asked
 
 
-@kernel
+@inline_kernel
 def cycle(desk, slots, tape, opinions, log, now_ns, max_new):
     """Run one decision cycle: exits first, then entries from the most confident on until enough are ordered."""
     account = desk[0]["account"]
@@ -227,7 +235,19 @@ def cycle(desk, slots, tape, opinions, log, now_ns, max_new):
         log.decided[strategy, outcome] += 1
 
 
-@kernel
+@inline_kernel
+def play_moment(desk, slots, rows, first, end, marked, events, n):
+    """Play the candles of one moment in full; or what is left of it when they are marked already."""
+    if not marked:
+        return play_candles(desk, slots, rows, first, end, 1, events, n)
+    account = desk[0]["account"]
+    now_ns = rows[first]["close_ns"]
+    account["event_ns"] = max(account["event_ns"], now_ns)
+    account["event_count"] += 1
+    return end_event(desk, slots, now_ns, events, n)
+
+
+@inline_kernel
 def open_gate(desk):
     """Let the lease and the monitor's clearance stand for the whole of history."""
     gate = desk[0]["gate"]
@@ -273,17 +293,21 @@ def play(desk, slots, tape, opinions, log, interval_ns, max_new):
         return -1
     n = 0
     moment = progress["event"]
-    while moment < starts.shape[0] - 1 and n <= last_start:
+    while n <= last_start:
+        moment, marked = pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment)
+        progress["event"] = moment
+        if moment >= starts.shape[0] - 1:
+            break
         first = starts[moment]
         end = starts[moment + 1]
-        n += on_candles(desk, slots, rows[first:end], 1, events[n:])
+        n = play_moment(desk, slots, rows, first, end, marked, events, n)
         for row in range(first, end):
             index = rows[row]["slot"]
             if 0 <= index < slots.shape[0] and slots[index]["candle_ns"] == rows[row]["close_ns"]:
                 log.seen[index] = row
         now_ns = rows[first]["close_ns"]
         if now_ns >= progress["next_cycle_ns"]:
-            progress["next_cycle_ns"] = (now_ns // interval_ns + 1) * interval_ns
+            progress["next_cycle_ns"] = cycle_after(now_ns, progress["next_cycle_ns"], interval_ns)
             cycle(desk, slots, tape, opinions, log, now_ns, max_new)
         log.equity[moment] = desk[0]["account"]["equity"]
         moment += 1

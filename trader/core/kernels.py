@@ -7,14 +7,14 @@ loops call those directly.
 
 from __future__ import annotations
 
-from trader.core.accounting import enforce_loss_limits, mark_account, roll_day
+from trader.core.accounting import enforce_loss_limits, loss_limit_reached, mark_account, roll_day
 from trader.core.checks import check_entry
 from trader.core.compiling import kernel
-from trader.core.constants import REASON_TIME
+from trader.core.constants import NS_PER_DAY, REASON_NONE, REASON_TIME
 from trader.core.fills import apply_fill, attach_plan
 from trader.core.inflight import cancel, place
 from trader.core.matching import ask_for_exit, exit_inside, fill_in_flight, usable
-from trader.core.plans import follow_best
+from trader.core.plans import find_exit, follow_best
 from trader.core.reporting import has_room
 
 __all__ = ["apply_fill", "attach_plan", "cancel", "check_entry", "on_candles", "on_time", "place"]
@@ -23,8 +23,6 @@ __all__ = ["apply_fill", "attach_plan", "cancel", "check_entry", "on_candles", "
 @kernel
 def request_time_exits(desk, slots, time_ns, events, n):
     """Ask for the end of every position that has been held for as long as its plan allows."""
-    if desk[0]["account"]["open_positions"] == 0:
-        return n
     for index in range(slots.shape[0]):
         slot = slots[index]
         if slot["quantity"] != 0.0 and 0 < slot["expires_ns"] <= time_ns:
@@ -37,9 +35,44 @@ def end_event(desk, slots, time_ns, events, n):
     """Do what every event ends with: value, roll the day, enforce loss limits, ask for time exits."""
     account = desk[0]["account"]
     mark_account(account, slots)
-    n = roll_day(account, time_ns, events, n)
-    n = enforce_loss_limits(account, desk[0]["limits"], time_ns, events, n)
-    return request_time_exits(desk, slots, time_ns, events, n)
+    if time_ns >= (account["day"] + 1) * NS_PER_DAY:
+        n = roll_day(account, time_ns, events, n)
+    if loss_limit_reached(account, desk[0]["limits"]):
+        n = enforce_loss_limits(account, desk[0]["limits"], time_ns, events, n)
+    if account["open_positions"] != 0:
+        n = request_time_exits(desk, slots, time_ns, events, n)
+    return n
+
+
+@kernel
+def play_candles(desk, slots, candles, first, end, match, events, n):
+    """Process the rows from `first` to before `end`, which closed at one moment; see `on_candles`."""
+    account = desk[0]["account"]
+    if match != 0 and account["pending_orders"] > 0:
+        n = fill_in_flight(desk, slots, candles, first, end, events, n)
+    previous = -1
+    time_ns = 0
+    for i in range(first, end):
+        candle = candles[i]
+        if not usable(candle, slots, previous):
+            continue
+        previous = candle["slot"]
+        slot = slots[previous]
+        if slot["quantity"] != 0.0:
+            reason, price, slips, at_open = find_exit(slot, candle)
+            if reason != REASON_NONE:
+                n = exit_inside(desk, slots, previous, candle, match, reason, price, slips, at_open, events, n)
+            if slot["quantity"] != 0.0:
+                follow_best(slot, candle)
+        slot["mark_price"] = candle["close"]
+        slot["mark_ns"] = candle["close_ns"]
+        slot["candle_ns"] = candle["close_ns"]
+        time_ns = max(time_ns, candle["close_ns"])
+    if previous < 0:
+        return n
+    account["event_ns"] = max(account["event_ns"], time_ns)
+    account["event_count"] += 1
+    return end_event(desk, slots, time_ns, events, n)
 
 
 @kernel
@@ -71,31 +104,7 @@ def on_candles(desk, slots, candles, match, events):
     """
     if not has_room(events, slots):
         return -1
-    account = desk[0]["account"]
-    n = 0
-    if match != 0 and account["pending_orders"] > 0:
-        n = fill_in_flight(desk, slots, candles, events, n)
-    previous = -1
-    time_ns = 0
-    for i in range(candles.shape[0]):
-        candle = candles[i]
-        if not usable(candle, slots, previous):
-            continue
-        previous = candle["slot"]
-        slot = slots[previous]
-        if slot["quantity"] != 0.0:
-            n = exit_inside(desk, slots, previous, candle, match, events, n)
-            if slot["quantity"] != 0.0:
-                follow_best(slot, candle)
-        slot["mark_price"] = candle["close"]
-        slot["mark_ns"] = candle["close_ns"]
-        slot["candle_ns"] = candle["close_ns"]
-        time_ns = max(time_ns, candle["close_ns"])
-    if previous < 0:
-        return n
-    account["event_ns"] = max(account["event_ns"], time_ns)
-    account["event_count"] += 1
-    return end_event(desk, slots, time_ns, events, n)
+    return play_candles(desk, slots, candles, 0, candles.shape[0], match, events, 0)
 
 
 @kernel

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from trader.core.accounting import reserved_by_others, value_account
-from trader.core.compiling import kernel
-from trader.core.constants import EVENT_EXIT_REQUESTED, EVENT_ORDER_REJECTED, REASON_NONE
+from trader.core.compiling import inline_kernel, kernel
+from trader.core.constants import EVENT_EXIT_REQUESTED, EVENT_ORDER_REJECTED
 from trader.core.fills import fill
 from trader.core.inflight import release, request_close
-from trader.core.plans import find_exit
 from trader.core.reporting import report
 from trader.core.rounding import countable, from_steps, price_against, steps_near
 
@@ -18,7 +17,7 @@ REDUCING = False
 OPENING = True
 
 
-@kernel
+@inline_kernel
 def usable(candle, slots, previous):
     """Return whether a row is a candle that can have happened, and is next in order.
 
@@ -95,17 +94,17 @@ def fill_at_open(desk, slots, index, candle, opening, events, n):
 
 
 @kernel
-def fill_in_flight(desk, slots, candles, events, n):
+def fill_in_flight(desk, slots, candles, first, end, events, n):
     """Fill what is in flight at the opens: first what reduces, which frees capital, then what opens."""
     previous = -1
-    for i in range(candles.shape[0]):
+    for i in range(first, end):
         candle = candles[i]
         if usable(candle, slots, previous):
             previous = candle["slot"]
             slots[previous]["mark_price"] = candle["open"]  # capital is counted at the opens
             n = fill_at_open(desk, slots, previous, candle, REDUCING, events, n)
     previous = -1
-    for i in range(candles.shape[0]):
+    for i in range(first, end):
         candle = candles[i]
         if usable(candle, slots, previous):
             previous = candle["slot"]
@@ -114,12 +113,9 @@ def fill_in_flight(desk, slots, candles, events, n):
 
 
 @kernel
-def exit_inside(desk, slots, index, candle, match, events, n):
-    """End a position whose plan says so inside this candle: by a fill, or by a request where a venue fills."""
+def exit_inside(desk, slots, index, candle, match, reason, price, slips, at_open, events, n):
+    """End a position as `find_exit` found for this candle: by a fill, or by a request where a venue fills."""
     slot = slots[index]
-    reason, price, slips, at_open = find_exit(slot, candle)
-    if reason == REASON_NONE:
-        return n
     if match == 0:
         return ask_for_exit(desk, slot, index, reason, price, candle["close_ns"], events, n)
     side = -1 if slot["quantity"] > 0.0 else 1

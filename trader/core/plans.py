@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel, kernel
 from trader.core.constants import (
     REASON_NONE,
     REASON_STOP,
@@ -71,7 +71,7 @@ def clear_plan(slot):
     slot["expires_ns"] = 0
 
 
-@kernel
+@inline_kernel
 def trailing_level(slot, sign):
     """Return the trailing stop by the best price known so far; NaN: none."""
     best = slot["best_price"]
@@ -81,7 +81,17 @@ def trailing_level(slot, sign):
     return stop_on_grid(level, sign, slot["tick_size"], best)
 
 
-@kernel
+@inline_kernel
+def stop_in_force(slot, sign):
+    """Return the stop that counts now, and the reasons of an exit there: by a gap and by a touch."""
+    stop = slot["stop_price"]
+    trailing = trailing_level(slot, sign)
+    if not math.isnan(trailing) and (math.isnan(stop) or sign * (trailing - stop) > 0.0):
+        return trailing, REASON_TRAILING, REASON_TRAILING
+    return stop, REASON_STOP_GAP, REASON_STOP
+
+
+@inline_kernel
 def find_exit(slot, candle):
     """Return why and at which price a position ends inside a candle: (reason, price, pays slippage, at the open).
 
@@ -90,14 +100,7 @@ def find_exit(slot, candle):
     """
     sign = 1 if slot["quantity"] > 0.0 else -1
     opened = candle["open"]
-    stop = slot["stop_price"]
-    gap_reason = REASON_STOP_GAP
-    touch_reason = REASON_STOP
-    trailing = trailing_level(slot, sign)
-    if not math.isnan(trailing) and (math.isnan(stop) or sign * (trailing - stop) > 0.0):
-        stop = trailing
-        gap_reason = REASON_TRAILING
-        touch_reason = REASON_TRAILING
+    stop, gap_reason, touch_reason = stop_in_force(slot, sign)
     worst = candle["low"] if sign > 0 else candle["high"]
     best = candle["high"] if sign > 0 else candle["low"]
     if sign * (opened - stop) <= 0.0:  # false for NaN
@@ -112,7 +115,21 @@ def find_exit(slot, candle):
     return REASON_NONE, 0.0, False, False
 
 
-@kernel
+@inline_kernel
+def calm_band(slot):
+    """Return the prices between which a candle ends nothing: `find_exit` finds none while low and high stay inside."""
+    held = slot["quantity"]
+    if held == 0.0:
+        return -math.inf, math.inf
+    sign = 1 if held > 0.0 else -1
+    stop, _, _ = stop_in_force(slot, sign)
+    target = slot["target_price"]
+    lower = stop if sign > 0 else target
+    upper = target if sign > 0 else stop
+    return -math.inf if math.isnan(lower) else lower, math.inf if math.isnan(upper) else upper
+
+
+@inline_kernel
 def follow_best(slot, candle):
     """Let the trailing stop's best price follow a candle that has passed."""
     if slot["quantity"] > 0.0:

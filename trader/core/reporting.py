@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel, kernel
 from trader.core.records import EVENTS_EXTRA, EVENTS_PER_SLOT
 
 
-@kernel
+@inline_kernel
 def has_room(events, slots):
     """Return whether `events` holds the most that one call over `slots` can report."""
     return events.shape[0] >= slots.shape[0] * EVENTS_PER_SLOT + EVENTS_EXTRA

@@ -9,36 +9,36 @@ from __future__ import annotations
 
 import math
 
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel
 
 
-@kernel
+@inline_kernel
 def forgiven(count):
     """Return the error that is taken for noise in a count of steps."""
     return 1e-9 + abs(count) * 1e-14
 
 
-@kernel
+@inline_kernel
 def steps_down(value, step):
     """Return the largest number of steps that is not above `value`."""
     count = value / step
     return math.floor(count + forgiven(count))
 
 
-@kernel
+@inline_kernel
 def steps_up(value, step):
     """Return the smallest number of steps that is not below `value`."""
     count = value / step
     return math.ceil(count - forgiven(count))
 
 
-@kernel
+@inline_kernel
 def steps_near(value, step):
     """Return the number of steps nearest to `value`."""
     return math.floor(value / step + 0.5)
 
 
-@kernel
+@inline_kernel
 def from_steps(count, step):
     """Return the value of a number of steps: the float nearest to the exact decimal.
 
@@ -53,13 +53,13 @@ def from_steps(count, step):
     return count * step
 
 
-@kernel
+@inline_kernel
 def countable(value, step):
     """Return whether a value, finite and above 0, is a number of steps that a float still counts."""
-    return math.isfinite(value) and value > 0.0 and value / step < 9007199254740992.0
+    return value > 0.0 and value < 9007199254740992.0 * step and value < math.inf
 
 
-@kernel
+@inline_kernel
 def price_against(price, side, slippage_frac, tick_size):
     """Return the ticks that a market order gets: slippage against it, rounded against it, at least 1."""
     if side > 0:

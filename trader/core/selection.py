@@ -5,7 +5,7 @@ The live engine and the compiled driver over history both ask here, so that they
 
 from __future__ import annotations
 
-from trader.core.compiling import kernel
+from trader.core.compiling import inline_kernel, kernel
 from trader.core.constants import (
     DECIDED_EXIT_ORDERED,
     DECIDED_HOLD,
@@ -73,3 +73,15 @@ def most_confident(confidences, count):
             best = confidences[i]
             chosen = i
     return chosen
+
+
+@inline_kernel
+def cycle_after(now_ns, due_ns, interval_ns):
+    """Return when the cycle after `now_ns` is due, on the grid of whole intervals since the Unix epoch.
+
+    `due_ns` is the one that was due: nearly always the next one is one interval later, without a division.
+    """
+    following_ns = due_ns + interval_ns
+    if now_ns < following_ns:
+        return following_ns
+    return (now_ns // interval_ns + 1) * interval_ns
