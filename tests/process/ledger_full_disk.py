@@ -74,6 +74,15 @@ def main(folder: Path) -> dict[str, Any]:
         minute += 1
     seen["strained_after"] = desk.ledger.strained
     seen["reserve_after"] = reserve.exists()
+    fill_disk(filler)
+    while not desk.ledger.strained:
+        desk.step(minute)
+        try_commit(desk)
+        minute += 1
+    filler.unlink()
+    try_commit(desk)
+    desk.ledger.commit()  # nothing to write: an engine that waits for space asks like this
+    seen["strained_after_waiting"] = desk.ledger.strained
     desk.close()
     seen["clean_after"] = audit(paths).is_clean
     seen["last_minute"] = minute - 1

@@ -42,3 +42,8 @@ def test_full_disk_freed_writes_everything_and_sets_the_reserve_aside_again(seen
     assert not seen["strained_after"]
     assert seen["reserve_after"]
     assert seen["clean_after"]
+
+
+def test_full_disk_freed_is_noticed_by_whoever_only_waits(seen):
+    """A commit with nothing to write sets the reserve aside again, too, or a waiting replay would wait for ever."""
+    assert not seen["strained_after_waiting"]

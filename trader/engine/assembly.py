@@ -26,6 +26,7 @@ from trader.market.factory import open_feed
 from trader.market.feed import Feed
 from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
+from trader.process.compile_cache import seal
 from trader.process.context import WorkerContext
 from trader.risk.manager import EnhancedRiskManager
 from trader.state.segment import Segment
@@ -77,6 +78,11 @@ class Assembly:
         self.config = config
 
 
+def _ready_kernels() -> None:
+    warm_up()
+    seal()
+
+
 async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     """Build an engine from its configuration and its ledger.
 
@@ -109,7 +115,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     desk, slots = new_desk(), new_slots(len(symbols))
     write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
-    await asyncio.to_thread(warm_up)
+    await asyncio.to_thread(_ready_kernels)
     ledger = Ledger.open(
         context.paths.ledger,
         instance=config.instance,

@@ -247,6 +247,7 @@ class Ledger:
             When SQLite finds the file damaged.
         """
         if self._pending.is_empty and not self._changed_books():
+            self._remake_reserve(at_once=True)  # an engine that waits for space has nothing else to write
             return
         self._remake_reserve()
         try:
@@ -265,12 +266,12 @@ class Ledger:
     def _changed_books(self) -> bool:
         return bool(self.books.changed_balances or self.books.changed_holdings)
 
-    def _remake_reserve(self) -> None:
+    def _remake_reserve(self, *, at_once: bool = False) -> None:
         # Looking is cheap but not free: once in a while is soon enough.
         if not self.strained:
             return
         self._commits_until_reserve -= 1
-        if self._commits_until_reserve < 0:
+        if at_once or self._commits_until_reserve < 0:
             self._commits_until_reserve = _RESERVE_RETRY_COMMITS
             self.strained = not self._reserve.take()
 

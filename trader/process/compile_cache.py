@@ -3,15 +3,21 @@
 numba keys a cached function by its own source file only, so a changed helper in another file would be
 served stale. Here the folder's name is a hash of every source file of the package and of the compiler's
 versions: changed code finds an empty folder. (The CPU is part of numba's own key.)
+
+A kernel is machine code: what a bad disk or a cut-off write made of it would be executed. So the folder is sealed
+once its kernels gave the right results, and at the next start a file that is not as it was sealed is removed and
+compiled anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +25,8 @@ import trader
 
 #: folders of other versions that nobody has used for this long are removed
 KEEP_UNUSED_S = 30 * 86_400.0
+#: file names, below the folder, and the digests of what is in them
+SEAL = "seal.json"
 
 
 def fingerprint() -> str:
@@ -65,10 +73,64 @@ def use_compile_cache(data_dir: Path) -> Path | None:
     for base in _candidates(data_dir):
         if _usable(base) and _usable(folder := base / key):
             os.utime(folder)
+            remove_unsealed(folder)
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
             _remove_unused(base, keep=folder)
             return folder
     return None
+
+
+def seal(folder: Path | None = None) -> None:
+    """Write down what every file holds, now that the kernels in them have given the right results.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        None: the one that numba was pointed to.
+    """
+    if folder is None:
+        if not (named := os.environ.get("NUMBA_CACHE_DIR")):
+            return
+        folder = Path(named)
+    fresh = folder / f".{SEAL}-{os.getpid()}"
+    with suppress(OSError):  # a full disk costs the next start a compilation
+        digests = {name: digest for name, path in _files(folder) if (digest := _digest(path)) is not None}
+        if digests != _sealed(folder):
+            fresh.write_text(json.dumps(digests), encoding="utf-8")
+            fresh.replace(folder / SEAL)
+
+
+def remove_unsealed(folder: Path) -> int:
+    """Remove every file that is not as it was sealed; return how many were.
+
+    A file that another engine has just written is only compiled once more.
+    """
+    sealed = _sealed(folder)
+    bad = [path for name, path in _files(folder) if sealed.get(name) != _digest(path)]
+    for path in bad:
+        with suppress(OSError):
+            path.unlink()
+    return len(bad)
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    found = ((str(path.relative_to(folder)), path) for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc"))
+    return sorted(found)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _sealed(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / SEAL).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def wipe(folder: Path) -> None:

@@ -362,6 +362,7 @@ class Supervisor:
     def make_context(self, role: str, generation: int) -> WorkerContext:
         """Return what the next incarnation of a worker starts from, its segment created."""
         path = self._paths.segment(role, generation)
+        path.unlink(missing_ok=True)  # this incarnation is new: whatever is in its place is not ours
         self._create(role, generation, path)
         return WorkerContext(
             role=role,

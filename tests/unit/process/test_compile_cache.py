@@ -10,7 +10,15 @@ import pytest
 
 import trader
 from trader.process import compile_cache
-from trader.process.compile_cache import KEEP_UNUSED_S, fingerprint, use_compile_cache, wipe
+from trader.process.compile_cache import (
+    KEEP_UNUSED_S,
+    SEAL,
+    fingerprint,
+    remove_unsealed,
+    seal,
+    use_compile_cache,
+    wipe,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +93,41 @@ def test_wipe_leaves_an_empty_private_folder(tmp_path):
     wipe(tmp_path / "kernels")
     assert list((tmp_path / "kernels").iterdir()) == []
     assert (tmp_path / "kernels").stat().st_mode & 0o777 == 0o700
+
+
+def sealed_folder(tmp_path):
+    """Return a folder with a sealed index and a sealed kernel."""
+    folder = tmp_path / "kernels"
+    (folder / "core_0a").mkdir(parents=True)
+    for name in ("core_0a/on_candles.nbi", "core_0a/on_candles.1.nbc"):
+        (folder / name).write_bytes(name.encode() * 100)
+    seal(folder)
+    return folder
+
+
+@pytest.mark.parametrize("how", [b"", b"noise" * 77, None])
+def test_cache_file_that_is_not_as_it_was_sealed_is_removed(tmp_path, how):
+    """Cut short, overwritten, or never sealed: only that file goes."""
+    folder = sealed_folder(tmp_path)
+    assert remove_unsealed(folder) == 0
+    bad = folder / "core_0a" / ("on_candles.1.nbc" if how is not None else "check_entry.1.nbc")
+    bad.write_bytes(how if how is not None else b"never sealed")
+    assert remove_unsealed(folder) == 1
+    assert not bad.exists()
+    assert (folder / "core_0a" / "on_candles.nbi").exists()
+
+
+@pytest.mark.parametrize("how", [None, b"", b"[1, 2]", b"\x00"])
+def test_cache_without_its_seal_is_emptied(tmp_path, how):
+    """A seal that is missing or no seal vouches for nothing."""
+    folder = sealed_folder(tmp_path)
+    (folder / SEAL).unlink() if how is None else (folder / SEAL).write_bytes(how)
+    assert remove_unsealed(folder) == 2
+
+
+def test_cache_is_checked_before_it_is_used(tmp_path):
+    """`use_compile_cache` leaves nothing that was not sealed for numba to load."""
+    folder = use_compile_cache(tmp_path / "data")
+    (folder / "planted.nbc").write_bytes(b"code")
+    assert use_compile_cache(tmp_path / "data") == folder
+    assert not (folder / "planted.nbc").exists()
