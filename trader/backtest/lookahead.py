@@ -217,7 +217,8 @@ def _with_windows(
     needed = None
     if not changes.count():
         deep = at[at >= min(bars - 1, 4 * lookback)]  # with room for windows that are longer than it asks for
-        measured = np.sort(dice.choice(deep, min(len(deep), _MEASURED_BARS), replace=False))
+        some = dice.choice(deep, min(len(deep), _MEASURED_BARS), replace=False)
+        measured = np.union1d(some, [change.bar for change in unlike[-_MEASURED_BARS:]]).astype(np.int64)
         needed = _needed_bars(strategy, found.strategy, candles, whole, measured)
     return replace(found, windows=len(at), unlike=tuple(unlike[:KEPT]), unlike_bars=len(unlike), needed_bars=needed)
 

@@ -79,6 +79,7 @@ def status(reader: StateReader) -> Document:
         "clear_s": _clear_s(now_ns, reader),
         "account": _account_or_none(reader),
         "limits": _limits_or_none(reader),
+        "strategies": _strategies(reader),
         "workers": [_worker(reader, row, now_ns) for row in reader.workers() if row["role"] != Role.SUPERVISOR],
     }
 
@@ -231,6 +232,25 @@ def _limits_or_none(reader: StateReader) -> Document | None:
     except StateError:
         return None
     return {name: _number(record[name].item()) for name in record.dtype.names or ()}
+
+
+def _strategies(reader: StateReader) -> list[Document]:
+    """Return how the strategies are doing; nothing while there is no engine."""
+    try:
+        rows = reader.strategies()
+    except StateError:
+        return []
+    return [
+        {
+            "name": bytes(row["name"]).decode("utf-8", "replace"),
+            "asked": int(row["asked"]),
+            "failures": int(row["failures"]),
+            "failures_in_row": int(row["failures_in_row"]),
+            "disabled": bool(row["disabled"]),
+            "last_failure": moment(row["failed_ns"]),
+        }
+        for row in rows
+    ]
 
 
 def _account_or_none(reader: StateReader) -> Document | None:

@@ -53,6 +53,13 @@ DECISION_COLUMNS = {
     "order_id": "ORDER",
     "detail": "DETAIL",
 }
+STRATEGY_COLUMNS = {
+    "name": "STRATEGY",
+    "asked": "ASKED",
+    "failures": "FAILURES",
+    "last_failure": "LAST FAILURE",
+    "state": "STATE",
+}
 WORKER_COLUMNS = {
     "role": "WORKER",
     "state": "STATE",
@@ -154,7 +161,17 @@ def _running_text(document: dict[str, Any]) -> str:
         }
         for worker in document["workers"]
     ]
-    return "\n\n".join((f"{head}\nentries  {entries}", body, table(workers, WORKER_COLUMNS, "no workers")))
+    parts = [f"{head}\nentries  {entries}", body]
+    if document["strategies"]:
+        rows = [{**one, "state": _strategy_state(one)} for one in document["strategies"]]
+        parts.append(table(rows, STRATEGY_COLUMNS, ""))
+    return "\n\n".join((*parts, table(workers, WORKER_COLUMNS, "no workers")))
+
+
+def _strategy_state(strategy: dict[str, Any]) -> str:
+    if strategy["disabled"]:
+        return f"DISABLED after {strategy['failures_in_row']} failures in a row: mend it and reload"
+    return f"failing, {strategy['failures_in_row']} in a row" if strategy["failures_in_row"] else "fine"
 
 
 def _entries(document: dict[str, Any]) -> str:

@@ -46,7 +46,10 @@ class StrategyPanel:
     def __init__(self, bound: Sequence[Bound], store: CandleStore) -> None:
         self.bound = tuple(bound)
         self._store = store
+        self._asked = [0] * len(self.bound)
         self._failures = [0] * len(self.bound)
+        self._in_row = [0] * len(self.bound)
+        self._failed_ns = [0] * len(self.bound)
         self._asked_ns: dict[tuple[int, int], int] = {}
 
     @property
@@ -56,7 +59,15 @@ class StrategyPanel:
 
     def enabled(self, index: int) -> bool:
         """Return whether a strategy is still asked."""
-        return self._failures[index] < FAILURES_BEFORE_DISABLED
+        return self._in_row[index] < FAILURES_BEFORE_DISABLED
+
+    def rows(self) -> list[tuple[bytes, int, int, int, int, int]]:
+        """Return how each strategy is doing, as the fields of `trader.state.dtypes.STRATEGY`."""
+        columns = zip(self.bound, self._asked, self._failures, self._in_row, self._failed_ns, strict=True)
+        return [
+            (item.name.encode()[:48], asked, failures, in_row, int(not self.enabled(index)), failed_ns)
+            for index, (item, asked, failures, in_row, failed_ns) in enumerate(columns)
+        ]
 
     def remember_asked(self, candle_ns: Sequence[int], cycle_ns: int) -> None:
         """Take candles that closed by the last cycle as judged, after a restart or a reload.
@@ -86,17 +97,19 @@ class StrategyPanel:
         Opinion
             In the order of strategies, then slots.
         """
+        asked_ns = self._asked_ns
         for index, item in enumerate(self.bound):
-            if not self.enabled(index):
-                continue
             for slot in item.slots:
                 close_ns = candle_ns[slot]
-                if close_ns <= self._asked_ns.get((index, slot), 0):
+                if close_ns <= asked_ns.get((index, slot), 0):
                     continue
-                self._asked_ns[index, slot] = close_ns
+                if not self.enabled(index):
+                    break
+                asked_ns[index, slot] = close_ns
                 yield self._ask_one(index, item, slot, close_ns)
 
     def _ask_one(self, index: int, item: Bound, slot: int, close_ns: int) -> Opinion:
+        self._asked[index] += 1
         strategy = item.strategy
         candles = self._store.window(slot, strategy.lookback_bars)
         if len(candles) < strategy.warmup_bars:
@@ -106,17 +119,19 @@ class StrategyPanel:
             signal = last_signal(strategy, item.name, candles, close_ns)
         except StrategyError as error:
             return self._failed(index, item, slot, close_ns, error)
-        self._failures[index] = 0
+        self._in_row[index] = 0
         return Opinion(index, slot, signal, Decided.HOLD)
 
     def _failed(self, index: int, item: Bound, slot: int, close_ns: int, error: StrategyError) -> Opinion:
         self._failures[index] += 1
-        log.warning("strategy failed, %d in a row: %s", self._failures[index], error, exc_info=error.__cause__)
+        self._in_row[index] += 1
+        self._failed_ns[index] = close_ns
+        log.warning("strategy failed, %d in a row: %s", self._in_row[index], error, exc_info=error.__cause__)
         if not self.enabled(index):
             log.error(
                 "strategy %s is disabled after %d failures in a row; mend it and reload",
                 item.name,
-                self._failures[index],
+                self._in_row[index],
             )
         candles = self._store.window(slot, 1)
         return Opinion(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from trader.clock import boottime_ns
 from trader.core.records import EQUITY_POINT
+from trader.state.dtypes import MAX_STRATEGIES, STRATEGY
 from trader.state.latch import CompiledWriter
 from trader.state.segment import Segment
 
 Records = npt.NDArray[np.void]
+
+#: name, asked, failures, failures in a row, disabled, candle of the last failure
+StrategyRow = tuple[bytes, int, int, int, int, int]
 
 
 class Publisher:
@@ -30,6 +36,9 @@ class Publisher:
         self._slots = slots
         self._book = CompiledWriter(segment, "book")
         self._limits_writer = CompiledWriter(segment, "limits")
+        self._strategies = np.zeros(MAX_STRATEGIES, STRATEGY)
+        self._strategies_writer = CompiledWriter(segment, "strategies")
+        self._told: Sequence[StrategyRow] = ()
         self._ring = segment.ring("equity")
         self._points: list[tuple[int | float, ...]] = []
 
@@ -46,6 +55,22 @@ class Publisher:
             for point in np.array(self._points, dtype=EQUITY_POINT):
                 self._ring.append(point)
             self._points.clear()
+
+    def publish_strategies(self, rows: Sequence[StrategyRow]) -> None:
+        """Publish how the strategies are doing, if anything has changed.
+
+        Parameters
+        ----------
+        rows : sequence of tuple
+            One per strategy, as the fields of `STRATEGY`.
+        """
+        if rows == self._told:
+            return
+        self._told = rows
+        self._strategies[:] = 0
+        shown = rows[:MAX_STRATEGIES]
+        self._strategies[: len(shown)] = list(shown)
+        self._strategies_writer.publish(self._strategies)
 
     def publish_limits(self) -> None:
         """Publish the limits in force."""

@@ -176,6 +176,7 @@ class EngineService:
         Returns whether the ledger is written and needs no reserve for it.
         """
         parts = self._parts
+        parts.publisher.publish_strategies(parts.engine.panel.rows())
         try:
             book = parts.engine.book
             parts.ledger.save_state(book.desk, book.slots, int(book.desk["account"]["event_ns"][0]))

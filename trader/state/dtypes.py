@@ -72,7 +72,22 @@ HEALTH = np.dtype(
     ]
 )
 
-_ALL = (BEAT, SERVICE, WORKER, HEALTH)
+#: how many strategies the engine tells about
+MAX_STRATEGIES = 32
+
+#: what the engine says of one strategy; row = index of the strategy; a row without a name is empty
+STRATEGY = np.dtype(
+    [
+        ("name", "S48"),  # UTF-8
+        ("asked", "i8"),  # opinions asked of it since it was built
+        ("failures", "i8"),  # answers that were an exception or nonsense
+        ("failures_in_row", "i8"),
+        ("disabled", "i8"),  # 1: not asked any more until a reload or a restart
+        ("failed_ns", "i8"),  # candle of the last failure, market time; 0: none
+    ]
+)
+
+_ALL = (BEAT, SERVICE, WORKER, HEALTH, STRATEGY)
 
 #: names the records above
 STATE_HASH = int.from_bytes(

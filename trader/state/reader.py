@@ -126,6 +126,12 @@ class StateReader:
         """Return the limits in force: a record of dtype `LIMITS`."""
         return self._of(Role.ENGINE, lambda mapped: _one(mapped.reader("limits").read()["limits"]))
 
+    def strategies(self) -> Records:
+        """Return what the engine says of its strategies: records of dtype `STRATEGY`, by index."""
+        found: Records = self._of(Role.ENGINE, lambda mapped: mapped.reader("strategies").read()["strategies"])
+        named: Records = found[found["name"] != b""]
+        return named
+
     def beat(self, role: Role | str) -> np.void:
         """Return a worker's last beat: a record of dtype `BEAT`."""
         return self._of(as_role(role), lambda mapped: _one(mapped.reader("beat").read()["beat"]))

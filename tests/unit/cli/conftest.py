@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ from trader.domain.decision import Decision
 from trader.domain.fill import Fill
 from trader.domain.order import Order, OrderEvent, OrderKind, OrderState
 from trader.ledger.journal import Ledger
-from trader.state.dtypes import BEAT, SERVICE, WORKER
+from trader.state.dtypes import BEAT, MAX_STRATEGIES, SERVICE, STRATEGY, WORKER
 from trader.state.paths import InstancePaths, locate, make_folders, remove_runtime
 from trader.state.segment import Segment, clear_segments
 
@@ -169,7 +169,7 @@ class Running:
         self.supervisor.writer("workers").publish(self.workers)
         self.supervisor.word("lease_until_ns").set(boottime_ns() + 60_000_000_000)
 
-    def start_engine(self, halt: int = 0) -> None:
+    def start_engine(self, halt: int = 0, strategies: Sequence[tuple[bytes, int, int, int, int, int]] = ()) -> None:
         """Publish the engine's account, slots and beat."""
         segment = self._segment(Role.ENGINE)
         self.workers["generation"][Role.ENGINE] = 1
@@ -184,6 +184,9 @@ class Running:
         beat = np.zeros(1, BEAT)
         beat["beat_ns"], beat["rss_bytes"] = boottime_ns(), 200 * 2**20
         segment.writer("beat").publish(beat)
+        rows = np.zeros(MAX_STRATEGIES, STRATEGY)
+        rows[: len(strategies)] = list(strategies)
+        segment.writer("strategies").publish(rows)
         self.publish_service()
 
     def start_monitor(self) -> None:

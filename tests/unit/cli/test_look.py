@@ -8,6 +8,7 @@ import sqlite3
 
 import pytest
 
+from tests.unit.cli.conftest import START_NS
 from trader.cli import main
 from trader.cli.html import page
 from trader.codes import Halt
@@ -73,6 +74,23 @@ def test_status_halted_names_the_cause(running, capsys, tmp_path):
     running.start_engine(int(Halt.DRAWDOWN | Halt.PAUSED))
     running.start_monitor()
     assert "entries  refused (halted: paused, drawdown)" in run(capsys, "status", "--data-dir", str(tmp_path))[1]
+
+
+def test_status_shows_strategies_and_who_is_disabled(running, capsys, tmp_path):
+    """An owner sees at once that one of them is broken."""
+    running.start_engine(0, [(b"simple_rsi", 120, 0, 0, 0, 0), (b"mine", 9, 7, 5, 1, START_NS)])
+    text = run(capsys, "status", "--data-dir", str(tmp_path))[1]
+    assert re.search(r"mine +9 +7 +2024-01-03T12:00:00Z +DISABLED after 5 failures in a row: mend it and reload", text)
+    first, second = as_json(capsys, "status", "--data-dir", str(tmp_path))[1]["strategies"]
+    assert (first["name"], first["failures"], first["disabled"]) == ("simple_rsi", 0, False)
+    assert second == {
+        "name": "mine",
+        "asked": 9,
+        "failures": 7,
+        "failures_in_row": 5,
+        "disabled": True,
+        "last_failure": "2024-01-03T12:00:00Z",
+    }
 
 
 def test_positions_without_a_service_come_from_the_ledger(ledger, capsys, tmp_path):
