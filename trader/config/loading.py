@@ -16,7 +16,7 @@ from trader.config import checks
 from trader.config.document import Document, parse
 from trader.config.document import Path as KeyPath
 from trader.config.problems import ConfigErrors, Problem, describe, dotted, section_at
-from trader.config.sections import Config
+from trader.config.sections import Config, StrategyConfig
 from trader.errors import ConfigError
 
 MAX_BYTES = 1 << 20
@@ -86,7 +86,7 @@ def read(path: Path) -> bytes:
     return content
 
 
-def parse_config(content: bytes, name: str) -> Config:
+def parse_config(content: bytes, name: str, folder: Path | None = None) -> Config:
     """Return the configuration that a file's bytes hold.
 
     Parameters
@@ -94,7 +94,9 @@ def parse_config(content: bytes, name: str) -> Config:
     content : bytes
         The file, as read at one moment: a reload validates and applies the same bytes.
     name : str
-        What problems call the file.
+        What problems call the file: its path.
+    folder : Path, optional
+        Where the owner's own strategies are; None: the file's folder.
 
     Returns
     -------
@@ -121,7 +123,28 @@ def parse_config(content: bytes, name: str) -> Config:
         found.append(_no_settings(document, name))
     if found or config is None:
         raise ConfigErrors(found)
-    return config
+    return _anchored(config, Path(name).absolute().parent if folder is None else folder)
+
+
+# a strategy of the owner's own lies beside the file that names it, wherever the service is started
+def _anchored(config: Config, folder: Path) -> Config:
+    entries = tuple(
+        StrategyConfig.model_validate(_with_anchored_uses(entry.model_dump(), folder)) for entry in config.strategies
+    )
+    return config if entries == config.strategies else config.model_copy(update={"strategies": entries})
+
+
+def _with_anchored_uses(data: Any, folder: Path) -> Any:
+    if isinstance(data, list | tuple):
+        return [_with_anchored_uses(one, folder) for one in data]
+    if not isinstance(data, dict):
+        return data
+    made = {key: _with_anchored_uses(value, folder) for key, value in data.items()}
+    use = made.get("use")
+    file, colon, _ = use.rpartition(":") if isinstance(use, str) else ("", "", "")
+    if colon and file.endswith(".py"):
+        made["use"] = str(folder / Path(file).expanduser()) + str(use)[len(file) :]
+    return made
 
 
 def _no_settings(document: Document, name: str) -> Problem:

@@ -134,7 +134,9 @@ class MarketConfig(Section):
 class StrategyConfig(Section):
     """One entry of the list `strategies`; read by `trader.strategy`."""
 
-    use: str = Field("simple_rsi", description="A registered name, or package.module:Class.")
+    use: str = Field(
+        "simple_rsi", description="A registered name, package.module:Class, or file.py:Class beside this file."
+    )
     symbols: tuple[str, ...] | None = Field(None, description="Symbols it is asked for; null: all of market.symbols.")
     params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the strategy.")
 

@@ -68,13 +68,15 @@ class Keepsake:
                 return
         _write(self.last_good, content)
 
-    def recall(self, error: ConfigError) -> Source:
+    def recall(self, error: ConfigError, folder: Path | None = None) -> Source:
         """Return the last configuration that held, in place of one that is not valid.
 
         Parameters
         ----------
         error : ConfigError
             What is wrong with the one that was meant.
+        folder : Path, optional
+            Of the one that was meant: where the owner's own strategies are.
 
         Raises
         ------
@@ -85,7 +87,7 @@ class Keepsake:
             raise error
         try:
             content = read(self.last_good)
-            return Source(parse_config(content, str(self.last_good)), self.last_good, content, str(error))
+            return Source(parse_config(content, str(self.last_good), folder), self.last_good, content, str(error))
         except ConfigError:
             raise error from None
 
@@ -112,7 +114,7 @@ def choose(path: Path | None, base: Path | None) -> Source:
         content = read(path)
         return Source(parse_config(content, str(path)), path, content)
     except ConfigError as error:
-        return Keepsake(base_dir(base) / _data_dir_in(content)).recall(error)
+        return Keepsake(base_dir(base) / _data_dir_in(content)).recall(error, path.absolute().parent)
 
 
 def _data_dir_in(content: bytes) -> str:
