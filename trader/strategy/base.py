@@ -20,6 +20,7 @@ FIELDS = ("direction", "confidence", "stop_price", "target_price", "value")
 _COLUMNS = attrgetter(*FIELDS)
 
 _BY_CODE = {int(direction): direction for direction in Direction}
+_OPENING = (int(Direction.LONG), int(Direction.SHORT))
 
 
 class Strategy(ABC):
@@ -110,7 +111,7 @@ class Strategy(ABC):
         """
 
     def note(self, candles: Candles, i: int) -> str:  # noqa: ARG002 - the default has nothing to say
-        """Return why candle i got its opinion, in a few words for people; not asked about HOLD.
+        """Return why candle i got its opinion, in a few words for people; asked about LONG and SHORT only.
 
         Parameters
         ----------
@@ -156,7 +157,7 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
         if fault:
             raise StrategyError(fault)
         direction = _BY_CODE[code]
-        note = str(strategy.note(candles, -1)) if code else ""
+        note = str(strategy.note(candles, -1)) if code in _OPENING else ""
     except StrategyError as error:
         raise StrategyError(f"{name}: {candles.symbol}: {error}") from error
     except Exception as error:
