@@ -10,7 +10,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run test acceptance bench check lint type imports docs-lint format lock install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: setup  ## Start the service in the foreground: paper money, simulated marke
 
 test: setup  ## Run the tests
 	$(PY) -m pytest -n 3 --dist loadgroup
+
+acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
+	$(PY) -m pytest -m slow tests/acceptance
 
 bench: setup  ## Measure: prints figures, medians and ratios
 	$(PY) -m pytest -m bench -s -q tests/benchmarks

@@ -37,6 +37,8 @@ TEST = [
     "hypothesis>=6.100",
     "psutil>=6",
     "selenium>=4.25",
+    "distributed>=2024.8",
+    "empyrical-reloaded>=0.5.12",
 ]
 DEV = ["setuptools>=70", "ruff>=0.9", "mypy>=1.13", "import-linter>=2.1", "numpydoc>=1.8", "types-PyYAML", "uv>=0.5"]
 

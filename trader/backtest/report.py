@@ -103,11 +103,25 @@ def page(result: BacktestResult, history: History) -> str:
         When plotly is not installed.
     """
     figures = _charts(result, history)
-    parts = [_head(result), *_chart_parts(figures), *_tables(result)]
+    return stand_alone(_title(result), [_head(result), *_chart_parts(figures), *_tables(result)], figures)
+
+
+def stand_alone(title: str, parts: Sequence[str], figures: Mapping[str, Any]) -> str:
+    """Return a page with charts that needs no other file.
+
+    Parameters
+    ----------
+    title : str
+        What a browser's tab shows.
+    parts : sequence of str
+        HTML; a chart is `<div class="chart" id="NAME">`.
+    figures : mapping
+        Plotly's data and layout by NAME.
+    """
     data = json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(_title(result))}</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + f"\n<script>{plotly_script()}</script>\n<script>const DATA = {data};\n{_SCRIPT}</script>\n</body></html>\n"
     )
@@ -292,17 +306,17 @@ def _tables(result: BacktestResult) -> list[str]:
             for one in groups
         ]
         head = [title, "trades", "won", "result", "fees", "profit factor", "best", "worst"]
-        parts.append(f"<h2>{title}</h2>" + _table(head, rows))
+        parts.append(f"<h2>{title}</h2>" + html_table(head, rows))
     if result.denials:
         rows = [
             [limit.replace("_", " "), f"{sum(by.values()):,}", *(f"{by.get(symbol, 0):,}" for symbol in result.symbols)]
             for limit, by in sorted(result.denials.items(), key=lambda item: -sum(item[1].values()))
         ]
-        parts.append("<h2>Entries refused</h2>" + _table(["limit", "all", *result.symbols], rows))
+        parts.append("<h2>Entries refused</h2>" + html_table(["limit", "all", *result.symbols], rows))
     shown = result.trades[-_TRADES:]
     title = f"Last {_TRADES} of {len(result.trades)} trades" if len(result.trades) > len(shown) else "Trades"
     head = ["closed", "symbol", "side", "strategy", "quantity", "entry", "exit", "result", "reason", "held"]
-    parts.append(f"<h2>{title}</h2>" + _table(head, [_trade(trade) for trade in shown]))
+    parts.append(f"<h2>{title}</h2>" + html_table(head, [_trade(trade) for trade in shown]))
     return parts
 
 
@@ -342,7 +356,8 @@ def _months(result: BacktestResult) -> str:
     return f'<div class="wide"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; columns of figures are aligned to the right."""
     if not rows:
         return "<p>none</p>"
     figures = [all(row[at][:1] in "-+0123456789" and "T" not in row[at] for row in rows) for at in range(len(head))]

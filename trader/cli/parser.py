@@ -53,6 +53,8 @@ def build() -> argparse.ArgumentParser:
     command("report", "accounts:report", "report performance", _data_dir, _json, _html)
     command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
     command("backtest", "history:backtest", "trade candles of the past", _candles, _json_file, _trades, _html)
+    words = "try many values of configuration keys"
+    command("sweep", "sweeps:sweep", words, _candles, _space, _json_file, _html)
     words = "prove that no signal looks ahead, and measure the warm-up"
     command("check-strategy", "strategies:check_strategy", words, _candles, _json, _cuts)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
@@ -90,6 +92,20 @@ def _candles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy", action="append", metavar="NAME", help="instead of strategies, with its defaults; may be repeated"
     )
+
+
+def _space(parser: argparse.ArgumentParser) -> None:
+    words = "values of a key to try: KEY=from:to:step or KEY=a,b,c, as in strategies.0.params.period=10:30:2"
+    parser.add_argument("--set", action="append", required=True, metavar="KEY=VALUES", help=words)
+    parser.add_argument("--random", type=_count, metavar="N", help="try N combinations at random instead of all")
+    parser.add_argument("--seed", type=_count, default=1, metavar="N", help="of the random choice (default: 1)")
+    words = "what the best is chosen by (default: sharpe)"
+    parser.add_argument("--objective", default="sharpe", metavar="FIGURE", help=words)
+    words = "choose on TRAIN days, trade the choice on the TEST days that follow, and go on from there"
+    parser.add_argument("--walk-forward", type=_walk, metavar="TRAIN:TEST", help=words)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_count, metavar="N", help="processes (default: one per core)")
+    where.add_argument("--dask", metavar="ADDRESS", help="play on a Dask cluster: address of its scheduler")
 
 
 def _cuts(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +166,17 @@ def symbol(text: str) -> str:
 
 def _symbols(text: str) -> list[str]:
     return [symbol(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _walk(text: str) -> tuple[float, float]:
+    train, colon, test = text.partition(":")
+    try:
+        days = float(train), float(test)
+    except ValueError:
+        days = (0.0, 0.0)
+    if not colon or not 0 < days[0] < 1e6 or not 0 < days[1] < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no TRAIN:TEST in days, as in 90:30")
+    return days
 
 
 def _count(text: str) -> int:

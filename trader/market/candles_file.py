@@ -168,6 +168,14 @@ def _trimmed(column: Any) -> Any:
     return compute.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
 
 
+# without a copy, and without to_numpy: that imports pandas wherever it is installed
+def _plain(column: Any) -> Any:
+    import pyarrow as pa
+
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.from_dlpack(whole)
+
+
 def _numbers(path: Path, name: str, column: Any) -> FloatArray:
     import pyarrow as pa
 
@@ -178,7 +186,9 @@ def _numbers(path: Path, name: str, column: Any) -> FloatArray:
         numbers = column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _bad_cell(path, name, column, number, "a number", error) from error
-    return np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if numbers.null_count:  # rare, and refused by the validation that follows
+        return np.array([np.nan if value is None else value for value in numbers.to_pylist()])
+    return np.array(_plain(numbers), np.float64)
 
 
 def _times(path: Path, name: str, column: Any) -> IntArray:
@@ -193,7 +203,7 @@ def _times(path: Path, name: str, column: Any) -> IntArray:
         except pa.ArrowInvalid as error:
             raise MarketDataError(f"{path}: column {name}: {error}") from error
     if pa.types.is_integer(column.type):
-        return _epoch_to_ns(column.cast(pa.int64()).to_numpy())
+        return _epoch_to_ns(_plain(column.cast(pa.int64())))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return _texts_to_ns(path, name, column)
     raise MarketDataError(f"{path}: column {name} holds {column.type}, not times")
@@ -204,7 +214,7 @@ def _texts_to_ns(path: Path, name: str, column: Any) -> IntArray:
     import pyarrow as pa
 
     try:
-        return _epoch_to_ns(column.cast(pa.int64()).to_numpy())
+        return _epoch_to_ns(_plain(column.cast(pa.int64())))
     except pa.ArrowInvalid:
         pass
     for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
@@ -222,7 +232,7 @@ def _as_ns(column: Any) -> IntArray:
     import pyarrow as pa
 
     zone = getattr(column.type, "tz", None)
-    return np.array(column.cast(pa.timestamp("ns", tz=zone)).cast(pa.int64()).to_numpy(), np.int64)
+    return np.array(_plain(column.cast(pa.timestamp("ns", tz=zone)).cast(pa.int64())), np.int64)
 
 
 # one unit for the whole column, chosen by its largest value: a single cell can not change its meaning

@@ -29,6 +29,7 @@ COMMANDS = [
     "report",
     "verify",
     "backtest",
+    "sweep",
     "check-strategy",
     "schema",
 ]
@@ -48,7 +49,7 @@ def test_commands_are_those_that_are_documented():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_a_function_and_says_what_it_does(name):
     """Functions are named in the parser: a wrong name would show at the first use only."""
-    arguments = [name, "BTC/USDT"] if name == "close" else [name]
+    arguments = [name, *{"close": ["BTC/USDT"], "sweep": ["--set", "a=1"]}.get(name, [])]
     module, _, function = parse(arguments).function.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert subcommands()[name].description.endswith(".")
