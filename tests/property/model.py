@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from fractions import Fraction
 from typing import Any
 
 DAY_NS = 86_400 * 10**9
@@ -31,6 +32,13 @@ class Rules:
     stop_frac: Decimal = Decimal("0.02")
     target_frac: Decimal | None = Decimal("0.03")
     trailing_frac: Decimal | None = None
+    trailing_atr: Decimal | None = None
+    atr_bars: int = 3
+    even_after: Decimal | None = None
+    even_lock: Decimal = Decimal(0)
+    cooldown_ns: int = 0
+    streak: int = 0
+    streak_ns: int = 0
     hold_ns: int = 0
     max_positions: int = 5
     min_confidence: float = 0.7
@@ -53,6 +61,8 @@ class Position:
     stop: Decimal
     target: Decimal | None
     best: Decimal
+    trail: Decimal | None
+    even: bool
     expires_ns: int | None
 
 
@@ -74,6 +84,25 @@ class Market:
     mark: Decimal | None = None
     position: Position | None = None
     pending: Pending | None = None
+    closed_ns: int | None = None
+    ranges: list[Fraction] = field(default_factory=list)
+    last: Decimal | None = None
+    mean: Fraction | None = None
+
+    def atr(self, bars: int) -> Fraction | None:
+        """Average true range: the mean of the first candles, then one part in `bars` of each that follows."""
+        return self.mean if len(self.ranges) >= bars else None
+
+    def take(self, high: Decimal, low: Decimal, closed: Decimal, bars: int) -> None:
+        """Take a candle into the range."""
+        reach = [high, low] if self.last is None else [high, low, self.last]
+        true_range = Fraction(max(reach)) - Fraction(min(reach))
+        self.ranges.append(true_range)
+        self.last = closed
+        if len(self.ranges) <= bars:
+            self.mean = sum(self.ranges, Fraction(0)) / len(self.ranges)
+        else:
+            self.mean = (self.mean * (bars - 1) + true_range) / bars
 
 
 @dataclass
@@ -92,6 +121,8 @@ class Model:
     day_trades: int = 0
     halts: set[str] = field(default_factory=set)
     results: list[Decimal] = field(default_factory=list)
+    lost_ns: int | None = None
+    now_ns: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -164,12 +195,40 @@ class Model:
             stop=self.stop_level(stop, price, order.sign),
             target=None if target is None else self.target_level(target, price, order.sign),
             best=price,
+            trail=self.by_range(market, price, order.sign),
+            even=False,
             expires_ns=time_ns + rules.hold_ns if rules.hold_ns else None,
         )
         self.cash -= order.sign * order.quantity * price + fee
         self.fees += fee
         self.day_trades += 1
         self.note("entry", market, order.reason, price, order.quantity)
+
+    def by_range(self, market: Market, best: Decimal, sign: int) -> Decimal | None:
+        """Return the stop some average ranges from the best price."""
+        atr = market.atr(self.rules.atr_bars)
+        if atr is None or self.rules.trailing_atr is None:
+            return None
+        distance = max(Fraction(self.rules.trailing_atr) * atr, Fraction(self.rules.tick))
+        level = Fraction(best) - sign * distance
+        exact = (Decimal(level.numerator) / Decimal(level.denominator)).quantize(Decimal("1e-12"))
+        return self.stop_level(exact, best, sign)
+
+    def follow(self, market: Market, high: Decimal, low: Decimal) -> None:
+        """Move the stops that follow, once a candle has passed."""
+        held, rules = market.position, self.rules
+        held.best = max(held.best, high) if held.sign > 0 else min(held.best, low)
+        nearer = max if held.sign > 0 else min
+        trail = self.by_range(market, held.best, held.sign)
+        if trail is not None:
+            held.trail = trail if held.trail is None else nearer(held.trail, trail)
+        if rules.even_after is None or held.even:
+            return
+        gain = held.sign * (held.best - held.entry)
+        if gain >= held.entry * rules.even_after:
+            held.even = True
+            level = held.entry * (1 + held.sign * rules.even_lock)
+            held.stop = nearer(held.stop, self.up(level) if held.sign > 0 else self.down(level))
 
     def stop_level(self, stop: Decimal, entry: Decimal, sign: int) -> Decimal:
         """Put a stop on the grid."""
@@ -183,7 +242,7 @@ class Model:
             return self.towards(target, entry)
         return max(self.down(target) if sign > 0 else self.up(target), self.rules.tick)
 
-    def close(self, market: Market, price: Decimal, reason: str) -> None:
+    def close(self, market: Market, price: Decimal, reason: str, time_ns: int) -> None:
         """End a position."""
         held = market.position
         fee = held.quantity * price * self.rules.fee
@@ -192,6 +251,9 @@ class Model:
         self.fees += fee
         self.realised += result
         self.results.append(result)
+        market.closed_ns = time_ns
+        if result < 0:
+            self.lost_ns = time_ns
         self.note("exit", market, reason, price, held.quantity)
         market.position = None
 
@@ -205,24 +267,25 @@ class Model:
     def event(self, time_ns: int, candles: dict[int, tuple[float, float, float, float, int]]) -> None:
         """Play candles (open, high, low, close, open_ns) by slot."""
         exact = {slot: [dec(x) for x in candle[:4]] for slot, candle in candles.items()}
+        self.now_ns = time_ns
         orders = any(m.pending for m in self.symbols)
         if orders:
             for slot, (opened, *_) in exact.items():
                 self.symbols[slot].mark = opened
-                self.fill_close(self.symbols[slot], opened)
+                self.fill_close(self.symbols[slot], opened, candles[slot][4])
             for slot, (opened, *_) in exact.items():
                 self.fill_entry(self.symbols[slot], opened, candles[slot][4])
         for slot, (opened, high, low, closed) in exact.items():
             market = self.symbols[slot]
             if market.position:
-                self.exit_inside(market, opened, high, low)
+                self.exit_inside(market, (opened, high, low), candles[slot][4], time_ns)
+            market.take(high, low, closed, self.rules.atr_bars)
             if market.position:
-                held = market.position
-                held.best = max(held.best, high) if held.sign > 0 else min(held.best, low)
+                self.follow(market, high, low)
             market.mark = closed
         self.finish(time_ns)
 
-    def fill_close(self, market: Market, opened: Decimal) -> None:
+    def fill_close(self, market: Market, opened: Decimal, time_ns: int) -> None:
         """Fill an order that reduces."""
         order = market.pending
         if order is None or order.opening:
@@ -231,7 +294,7 @@ class Model:
         if market.position is None:
             self.note("rejected", market, order.reason, Decimal(0), order.quantity)
             return
-        self.close(market, self.worse(opened, order.sign > 0, self.rules.slippage), order.reason)
+        self.close(market, self.worse(opened, order.sign > 0, self.rules.slippage), order.reason, time_ns)
 
     def fill_entry(self, market: Market, opened: Decimal, time_ns: int) -> None:
         """Fill an order that opens, if it can be paid."""
@@ -246,25 +309,28 @@ class Model:
             self.open(market, price, time_ns)
         market.pending = None
 
-    def exit_inside(self, market: Market, opened: Decimal, high: Decimal, low: Decimal) -> None:
+    def exit_inside(self, market: Market, prices: tuple[Decimal, ...], open_ns: int, close_ns: int) -> None:
         """End a position inside a candle."""
+        opened, high, low = prices
         held, rules = market.position, self.rules
         long = held.sign > 0
         stop, gap, touch = held.stop, "stop_gap", "stop"
+        trails = [] if held.trail is None else [held.trail]
         if rules.trailing_frac is not None:
-            trail = self.stop_level(held.best * (1 - held.sign * rules.trailing_frac), held.best, held.sign)
+            trails.append(self.stop_level(held.best * (1 - held.sign * rules.trailing_frac), held.best, held.sign))
+        for trail in trails:
             if (trail > stop) if long else (trail < stop):
                 stop, gap, touch = trail, "trailing", "trailing"
         if (opened <= stop) if long else (opened >= stop):
-            self.close(market, self.worse(opened, not long, rules.slippage), gap)
+            self.close(market, self.worse(opened, not long, rules.slippage), gap, open_ns)
         elif (low <= stop) if long else (high >= stop):
-            self.close(market, self.worse(stop, not long, rules.slippage), touch)
+            self.close(market, self.worse(stop, not long, rules.slippage), touch, close_ns)
         elif held.target is None:
             return
         elif (opened >= held.target) if long else (opened <= held.target):
-            self.close(market, self.worse(opened, not long, Decimal(0)), "target_gap")
+            self.close(market, self.worse(opened, not long, Decimal(0)), "target_gap", open_ns)
         elif (high >= held.target) if long else (low <= held.target):
-            self.close(market, held.target, "target")
+            self.close(market, held.target, "target", close_ns)
 
     def finish(self, time_ns: int) -> None:
         """End the event: peak, day, halts, time exits."""
@@ -313,6 +379,10 @@ class Model:
             "daily_trades": self.day_trades + entering >= rules.max_daily_trades,
             "position_open": market.position is not None or market.pending is not None,
             "short_not_allowed": sign < 0 and not rules.allow_short,
+            "cooldown": market.closed_ns is not None and self.now_ns - market.closed_ns < rules.cooldown_ns,
+            "loss_streak": bool(rules.streak)
+            and self.streak() >= rules.streak
+            and self.now_ns - self.lost_ns < rules.streak_ns,
         }
         broken |= {name for name, is_broken in checks.items() if is_broken}
         wanted = price * (1 - sign * rules.stop_frac) if math.isnan(stop) else dec(stop)

@@ -47,6 +47,13 @@ class Core:
         limits["stop_loss_frac"] = float(rules.stop_frac)
         limits["take_profit_frac"] = math.nan if rules.target_frac is None else float(rules.target_frac)
         limits["trailing_stop_frac"] = math.nan if rules.trailing_frac is None else float(rules.trailing_frac)
+        limits["trailing_stop_atr"] = math.nan if rules.trailing_atr is None else float(rules.trailing_atr)
+        limits["atr_bars"] = 0 if rules.trailing_atr is None else rules.atr_bars
+        limits["break_even_after_frac"] = math.nan if rules.even_after is None else float(rules.even_after)
+        limits["break_even_lock_frac"] = float(rules.even_lock)
+        limits["cooldown_ns"] = rules.cooldown_ns
+        limits["loss_streak_limit"] = rules.streak
+        limits["loss_streak_cooldown_ns"] = rules.streak_ns
         limits["max_hold_ns"] = rules.hold_ns
         self.slots["tick_size"] = float(rules.tick)
         self.slots["lot_size"] = float(rules.lot)
@@ -101,6 +108,13 @@ def rule_sets(draw: st.DrawFn) -> Rules:
         stop_frac=draw(st.sampled_from([Decimal("0.005"), Decimal("0.02"), Decimal("0.1")])),
         target_frac=draw(st.sampled_from([None, Decimal("0.01"), Decimal("0.03")])),
         trailing_frac=draw(st.sampled_from([None, Decimal("0.01"), Decimal("0.03")])),
+        trailing_atr=draw(st.sampled_from([None, Decimal("1.5"), Decimal(3)])),
+        atr_bars=draw(st.integers(2, 5)),
+        even_after=draw(st.sampled_from([None, Decimal("0.004"), Decimal("0.015")])),
+        even_lock=draw(st.sampled_from([Decimal(0), Decimal("0.002")])),
+        cooldown_ns=draw(st.sampled_from([0, STEP_NS, 5 * STEP_NS])),
+        streak=draw(st.sampled_from([0, 1, 2])),
+        streak_ns=draw(st.sampled_from([STEP_NS, 6 * STEP_NS])),
         hold_ns=draw(st.sampled_from([0, STEP_NS, 7 * STEP_NS])),
         max_positions=draw(st.integers(1, 4)),
         max_daily_trades=draw(st.sampled_from([2, 5, 100])),
@@ -175,6 +189,8 @@ def compare(core: Core, model: Model) -> None:
         assert float(slot["stop_price"]) == float(held.stop)
         assert float(slot["target_price"]) == float(held.target) if held.target else math.isnan(slot["target_price"])
         assert float(slot["best_price"]) == float(held.best)
+        trail = float(slot["trailing_price"])
+        assert math.isnan(trail) if held.trail is None else trail == float(held.trail)
     told = [
         {
             "kind": event["kind"],

@@ -185,8 +185,23 @@ class RiskConfig(Section):
     risk_per_trade_frac: Fraction = Field(
         0.01, description="Equity lost when a position's stop is hit, 0..1.", json_schema_extra=HOT
     )
-    leverage: Annotated[float, Field(ge=1, le=1, allow_inf_nan=False)] = Field(
-        1.0, description="Leverage; only 1 is supported.", json_schema_extra=HOT
+    leverage: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = Field(
+        1.0,
+        description="How often equity may be employed; above 1 max_gross_exposure_frac has to allow it too.",
+        json_schema_extra=HOT,
+    )
+    cooldown_seconds: Seconds | None = Field(
+        None,
+        description="Market seconds without an entry in a symbol after its position was closed; null: none.",
+        json_schema_extra=HOT,
+    )
+    loss_streak_limit: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None,
+        description="Losing round trips in a row after which entries cool down; null: none.",
+        json_schema_extra=HOT,
+    )
+    loss_streak_cooldown_seconds: Seconds = Field(
+        3600.0, description="Market seconds that this lasts, from the last loss on.", json_schema_extra=HOT
     )
     allow_short: bool = Field(default=False, description="Short positions.", json_schema_extra=HOT)
 
@@ -203,9 +218,30 @@ class ExitsConfig(Section):
     trailing_stop_frac: OptionalFraction = Field(
         None, description="Stop this far below the best price since entry; null: none.", json_schema_extra=HOT
     )
+    trailing_stop_atr: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Stop this many average true ranges below the best price; it never steps back. null: none.",
+        json_schema_extra=HOT,
+    )
+    atr_bars: Annotated[int, Field(ge=2, le=1000)] = Field(
+        14, description="Candles that the average true range is smoothed over.", json_schema_extra=HOT
+    )
+    break_even_after_frac: OptionalFraction = Field(
+        None, description="Gain from which on the stop stands at the entry price; null: never.", json_schema_extra=HOT
+    )
+    break_even_lock_frac: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        0.0, description="How far beyond the entry price it then stands, for example both fees.", json_schema_extra=HOT
+    )
     max_hold_seconds: Seconds | None = Field(
         None, description="Market seconds after which a position is closed; null: never.", json_schema_extra=HOT
     )
+
+    @model_validator(mode="after")
+    def _moved_stop_behind_the_price(self) -> ExitsConfig:
+        after = self.break_even_after_frac
+        if after is not None and self.break_even_lock_frac >= after:
+            raise ValueError(f"break_even_lock_frac must be below break_even_after_frac, which is {after}")
+        return self
 
 
 class ExecutionConfig(Section):

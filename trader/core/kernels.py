@@ -14,7 +14,7 @@ from trader.core.constants import NS_PER_DAY, REASON_NONE, REASON_TIME
 from trader.core.fills import apply_fill, attach_plan
 from trader.core.inflight import cancel, place
 from trader.core.matching import ask_for_exit, exit_inside, fill_in_flight, usable
-from trader.core.plans import find_exit, follow_best
+from trader.core.plans import average_range, find_exit, follow_best
 from trader.core.reporting import has_room
 
 __all__ = ["apply_fill", "attach_plan", "cancel", "check_entry", "on_candles", "on_time", "place"]
@@ -50,6 +50,7 @@ def play_candles(desk, slots, candles, first, end, match, events, n):
     account = desk[0]["account"]
     if match != 0 and account["pending_orders"] > 0:
         n = fill_in_flight(desk, slots, candles, first, end, events, n)
+    bars = desk[0]["limits"]["atr_bars"]
     previous = -1
     time_ns = 0
     for i in range(first, end):
@@ -62,8 +63,10 @@ def play_candles(desk, slots, candles, first, end, match, events, n):
             reason, price, slips, at_open = find_exit(slot, candle)
             if reason != REASON_NONE:
                 n = exit_inside(desk, slots, previous, candle, match, reason, price, slips, at_open, events, n)
-            if slot["quantity"] != 0.0:
-                follow_best(slot, candle)
+        if bars > 0:
+            average_range(slot, candle, bars)
+        if slot["quantity"] != 0.0:
+            follow_best(slot, candle)
         slot["mark_price"] = candle["close"]
         slot["mark_ns"] = candle["close_ns"]
         slot["candle_ns"] = candle["close_ns"]

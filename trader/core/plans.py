@@ -44,6 +44,23 @@ def default_stop(price, sign, limits):
     return price * (1.0 - sign * limits["stop_loss_frac"])
 
 
+@inline_kernel
+def level_beyond(price, sign, tick_size):
+    """Round a level at or beyond the entry to a tick, away from the entry: it is reached when it is passed."""
+    ticks = steps_up(price, tick_size) if sign > 0 else steps_down(price, tick_size)
+    return from_steps(max(ticks, 1), tick_size)
+
+
+@inline_kernel
+def level_by_range(slot, sign, best):
+    """Return the trailing stop that the average true range asks for below (above) the best price; NaN: none."""
+    distance = slot["trailing_stop_atr"] * slot["atr"]
+    if math.isnan(distance):
+        return distance
+    tick = slot["tick_size"]
+    return stop_on_grid(best - sign * max(distance, tick), sign, tick, best)
+
+
 @kernel
 def set_plan(slot, limits, stop_price, target_price):
     """Give an open position its plan: what the entry brought, the configured default for what it left NaN."""
@@ -57,6 +74,14 @@ def set_plan(slot, limits, stop_price, target_price):
     slot["stop_price"] = stop_on_grid(stop_price, sign, tick, entry) if stop_price > 0.0 else math.nan
     slot["target_price"] = target_on_grid(target_price, sign, tick, entry) if target_price > 0.0 else math.nan
     slot["trailing_stop_frac"] = limits["trailing_stop_frac"]
+    slot["trailing_stop_atr"] = limits["trailing_stop_atr"]
+    slot["trailing_price"] = level_by_range(slot, sign, entry)
+    after = limits["break_even_after_frac"]
+    slot["break_even_price"] = math.nan
+    slot["break_even_stop"] = math.nan
+    if not math.isnan(after):
+        slot["break_even_price"] = level_beyond(entry * (1.0 + sign * after), sign, tick)
+        slot["break_even_stop"] = level_beyond(entry * (1.0 + sign * limits["break_even_lock_frac"]), sign, tick)
     hold_ns = limits["max_hold_ns"]
     slot["expires_ns"] = slot["entry_ns"] + hold_ns if hold_ns > 0 else 0
 
@@ -67,8 +92,20 @@ def clear_plan(slot):
     slot["stop_price"] = math.nan
     slot["target_price"] = math.nan
     slot["trailing_stop_frac"] = math.nan
+    slot["trailing_stop_atr"] = math.nan
+    slot["trailing_price"] = math.nan
+    slot["break_even_price"] = math.nan
+    slot["break_even_stop"] = math.nan
     slot["best_price"] = math.nan
     slot["expires_ns"] = 0
+
+
+@inline_kernel
+def closer(one, other, sign):
+    """Return the stop that is nearer to the price, of two that may be NaN."""
+    if math.isnan(one) or sign * (other - one) > 0.0:
+        return other
+    return one
 
 
 @inline_kernel
@@ -77,8 +114,8 @@ def trailing_level(slot, sign):
     best = slot["best_price"]
     level = best * (1.0 - sign * slot["trailing_stop_frac"])
     if math.isnan(level):
-        return level
-    return stop_on_grid(level, sign, slot["tick_size"], best)
+        return slot["trailing_price"]
+    return closer(slot["trailing_price"], stop_on_grid(level, sign, slot["tick_size"], best), sign)
 
 
 @inline_kernel
@@ -130,9 +167,39 @@ def calm_band(slot):
 
 
 @inline_kernel
+def moves(slot):
+    """Return whether a position's stop can still move."""
+    levels = math.isnan(slot["trailing_stop_frac"]) and math.isnan(slot["trailing_stop_atr"])
+    return not (levels and math.isnan(slot["break_even_price"]))
+
+
+@inline_kernel
+def average_range(slot, candle, bars):
+    """Take a candle into the average true range: a mean of the first `bars`, then Wilder's smoothing."""
+    last = slot["close_price"]
+    high = candle["high"]
+    low = candle["low"]
+    slot["close_price"] = candle["close"]
+    if not math.isnan(last):
+        high = max(high, last)
+        low = min(low, last)
+    count = min(slot["range_count"] + 1, bars)
+    slot["range_count"] = count
+    slot["range_mean"] += (high - low - slot["range_mean"]) / count
+    slot["atr"] = slot["range_mean"] if count == bars else math.nan
+
+
+@inline_kernel
 def follow_best(slot, candle):
-    """Let the trailing stop's best price follow a candle that has passed."""
-    if slot["quantity"] > 0.0:
+    """Let the stops that follow the best price do so, after a candle has passed."""
+    sign = 1 if slot["quantity"] > 0.0 else -1
+    if sign > 0:
         slot["best_price"] = max(slot["best_price"], candle["high"])
     else:
         slot["best_price"] = min(slot["best_price"], candle["low"])
+    best = slot["best_price"]
+    if not math.isnan(slot["trailing_stop_atr"]):
+        slot["trailing_price"] = closer(slot["trailing_price"], level_by_range(slot, sign, best), sign)
+    if sign * (best - slot["break_even_price"]) >= 0.0:  # false for NaN
+        slot["stop_price"] = closer(slot["stop_price"], slot["break_even_stop"], sign)
+        slot["break_even_price"] = math.nan

@@ -21,7 +21,7 @@ from trader.core.constants import (
     NS_PER_DAY,
 )
 from trader.core.matching import usable
-from trader.core.plans import calm_band, follow_best
+from trader.core.plans import average_range, calm_band, follow_best, moves
 from trader.core.selection import cycle_after, judge
 
 #: keeps every comparison with a loss limit clear of rounding: closer than this to the limit is not quiet
@@ -171,8 +171,8 @@ def all_judged(opinions, judged, seen):
 
 
 @inline_kernel
-def mark(slots, rows, first, end, bands, seen):
-    """Mark the symbols of a moment at their closes; trailing stops follow."""
+def mark(slots, rows, first, end, bands, seen, bars):
+    """Mark the symbols of a moment at their closes; stops that follow do."""
     for row in range(first, end):
         candle = rows[row]
         index = candle["slot"]
@@ -181,9 +181,12 @@ def mark(slots, rows, first, end, bands, seen):
         slot["mark_price"] = candle["close"]
         slot["mark_ns"] = candle["close_ns"]
         slot["candle_ns"] = candle["close_ns"]
+        if bars > 0:
+            average_range(slot, candle, bars)
         if slot["quantity"] != 0.0:
+            moving = moves(slot)
             follow_best(slot, candle)
-            if not math.isnan(slot["trailing_stop_frac"]):
+            if moving:
                 bands[index, 0], bands[index, 1] = calm_band(slot)
 
 
@@ -227,6 +230,7 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
     floor = daily_floor(account, limits)
     factor = drawdown_factor(account, limits)
     safe = max(floor, peak * factor)
+    bars = limits["atr_bars"]
     begun = moment
     marked = False
     cycles = 0
@@ -252,9 +256,9 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
             if not idle(slots, opinions, judged, seen):
                 break
         if end - first == 1:
-            mark(slots, rows, first, first + 1, bands, seen)
+            mark(slots, rows, first, first + 1, bands, seen, bars)
         else:
-            mark(slots, rows, first, end, bands, seen)
+            mark(slots, rows, first, end, bands, seen, bars)
         if exposed:
             value_account(account, slots)
             equity = account["equity"]

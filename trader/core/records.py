@@ -68,6 +68,10 @@ LIMITS = np.dtype(
         ("stop_loss_frac", "f8"),  # default exit plan
         ("take_profit_frac", "f8"),  # NaN: no target
         ("trailing_stop_frac", "f8"),  # NaN: no trailing
+        ("trailing_stop_atr", "f8"),  # multiples of the average true range; NaN: no such trailing
+        ("atr_bars", "i8"),  # candles that the range is averaged over; 0: nobody needs it
+        ("break_even_after_frac", "f8"),  # gain from which on the stop moves to the entry; NaN: never
+        ("break_even_lock_frac", "f8"),  # how far beyond the entry it moves
         ("max_hold_ns", "i8"),  # 0: no time exit
         ("config_epoch", "i8"),
     ]
@@ -135,6 +139,10 @@ SLOT = np.dtype(
         ("mark_ns", "i8"),
         ("candle_ns", "i8"),  # close of the last candle
         ("blocked", "i8"),  # not 0: entries are blocked by an unexplained difference
+        ("close_price", "f8"),  # of the last candle while the range is averaged; NaN: none yet
+        ("range_mean", "f8"),  # average true range so far (Wilder)
+        ("range_count", "i8"),  # candles in it, at most LIMITS.atr_bars
+        ("atr", "f8"),  # the same once it has enough candles; NaN: not yet
         # position
         ("quantity", "f8"),  # signed: > 0 long, < 0 short, 0 flat
         ("entry_price", "f8"),  # average
@@ -148,6 +156,10 @@ SLOT = np.dtype(
         ("stop_price", "f8"),  # NaN: none
         ("target_price", "f8"),  # NaN: none
         ("trailing_stop_frac", "f8"),  # NaN: none
+        ("trailing_stop_atr", "f8"),  # NaN: none
+        ("trailing_price", "f8"),  # where the trailing stop by range stands; it never steps back
+        ("break_even_price", "f8"),  # the stop moves when this was reached; NaN: never, or it has
+        ("break_even_stop", "f8"),  # where to
         ("best_price", "f8"),  # best price since entry, for the trailing stop
         ("expires_ns", "i8"),  # 0: never
         # order in flight (paper and backtest: a market order for the next price)
@@ -224,7 +236,7 @@ SCHEMA_HASH = int.from_bytes(
 def new_desk() -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Return an empty desk: shape (1,), dtype `DESK`, with no target and no trailing stop."""
     desk = np.zeros(1, DESK)
-    for field in ("take_profit_frac", "trailing_stop_frac"):
+    for field in ("take_profit_frac", "trailing_stop_frac", "trailing_stop_atr", "break_even_after_frac"):
         desk["limits"][field] = np.nan
     desk["limits"]["leverage"] = 1.0
     return desk
@@ -237,7 +249,13 @@ def new_slots(count: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         "mark_price",
         "stop_price",
         "target_price",
+        "close_price",
+        "atr",
         "trailing_stop_frac",
+        "trailing_stop_atr",
+        "trailing_price",
+        "break_even_price",
+        "break_even_stop",
         "best_price",
         "pending_stop_price",
         "pending_target_price",

@@ -291,7 +291,9 @@ def position_view(symbol: str, slot: Any, now_ns: int, strategies: list[str]) ->
 def _effective_stop(slot: Any, side: int) -> tuple[float, str | None]:
     """Return the stop that is hit first, and whether it is the plan's or the trailing one."""
     stop, trailing_frac, best = (float(slot[name]) for name in ("stop_price", "trailing_stop_frac", "best_price"))
-    trailing = best * (1 - side * trailing_frac)
+    trailing, by_range = best * (1 - side * trailing_frac), float(slot["trailing_price"])
+    if math.isfinite(by_range) and not (trailing - by_range) * side >= 0:
+        trailing = by_range
     if side and math.isfinite(trailing) and not (stop - trailing) * side >= 0:
         return trailing, "trailing"
     return stop, "stop" if math.isfinite(stop) else None

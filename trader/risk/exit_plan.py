@@ -52,13 +52,17 @@ def limit_values(config: Config, epoch: int) -> dict[str, float | int]:
         "leverage": risk.leverage,
         "allow_short": int(risk.allow_short),
         "stale_mark_ns": stale_mark_ns(config),
-        "cooldown_ns": 0,
-        "loss_streak_limit": 0,
-        "loss_streak_cooldown_ns": 0,
+        "cooldown_ns": _ns(risk.cooldown_seconds),
+        "loss_streak_limit": risk.loss_streak_limit or 0,
+        "loss_streak_cooldown_ns": _ns(risk.loss_streak_cooldown_seconds),
         "stop_loss_frac": exits.stop_loss_frac,
         "take_profit_frac": _or_nan(exits.take_profit_frac),
         "trailing_stop_frac": _or_nan(exits.trailing_stop_frac),
-        "max_hold_ns": round((exits.max_hold_seconds or 0.0) * NS_PER_S),
+        "trailing_stop_atr": _or_nan(exits.trailing_stop_atr),
+        "atr_bars": 0 if exits.trailing_stop_atr is None else exits.atr_bars,
+        "break_even_after_frac": _or_nan(exits.break_even_after_frac),
+        "break_even_lock_frac": exits.break_even_lock_frac,
+        "max_hold_ns": _ns(exits.max_hold_seconds),
         "config_epoch": epoch,
     }
 
@@ -96,3 +100,7 @@ def write_costs(slots: npt.NDArray[np.void], config: Config) -> None:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _ns(seconds: float | None) -> int:
+    return round((seconds or 0.0) * NS_PER_S)

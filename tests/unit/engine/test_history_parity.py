@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.engine.conftest import SCRIPTED, Rig
-from trader.codes import CoreEvent, Decided, Limit
+from trader.codes import CoreEvent, Decided, Limit, Reason
 from trader.config.sections import Config
 from trader.core.history import Log, Opinions, Tape, finished, new_log, opinion_of, play
 from trader.core.records import fund, new_desk, new_slots
@@ -100,7 +100,18 @@ def agree(rig: Rig, config: Config, room: int = 65_536) -> tuple[Any, Log, np.nd
     book = rig.parts.engine.book
     for field in ("day_trades", "round_trips", "wins", "losses", "loss_streak", "halt_mask", "cycles", "decisions"):
         assert desk["account"][field][0] == book.desk["account"][field][0], field
-    for field in ("quantity", "stop_price", "target_price", "best_price", "expires_ns", "strategy", "pending_lots"):
+    for field in (
+        "quantity",
+        "stop_price",
+        "target_price",
+        "best_price",
+        "expires_ns",
+        "strategy",
+        "pending_lots",
+        "trailing_price",
+        "atr",
+        "break_even_price",
+    ):
         assert slots[field] == pytest.approx(book.slots[field], rel=1e-12, nan_ok=True), field
     decided = dict(rig.rows("SELECT decided, count(*) FROM decisions GROUP BY decided"))
     assert {code: int(n) for code, n in enumerate(log.decided.sum(axis=0)) if n} == decided
@@ -138,6 +149,32 @@ def test_history_plays_as_the_engine_does(make_rig: Callable[..., Rig]) -> None:
     assert int(desk["account"]["round_trips"][0]) > 50
     entries = told[(told["kind"] == CoreEvent.ENTRY_FILLED) & (told["order"] > 0)]
     assert set(np.unique(opinion_of(entries["order"], 4)[1])) == {0, 1, 3}
+
+
+def test_history_plays_moving_stops_and_cooldowns_as_the_engine_does(make_rig: Callable[..., Rig]) -> None:
+    """The same with stops that move by range and to the entry, and with both cooldowns."""
+    strategies = [{"use": SCRIPTED, "params": {"long_hours": [1, 7, 13, 19], "flat_hours": [5], "short_hours": [10]}}]
+    rig = make_rig(
+        strategies,
+        bars=300,
+        engine={"loop_interval_seconds": 3600},
+        risk={
+            "allow_short": True,
+            "cooldown_seconds": 5 * 3600,
+            "loss_streak_limit": 2,
+            "loss_streak_cooldown_seconds": 12 * 3600,
+        },
+        exits={
+            "take_profit_frac": 0.05,
+            "trailing_stop_atr": 2.0,
+            "atr_bars": 5,
+            "break_even_after_frac": 0.006,
+            "break_even_lock_frac": 0.002,
+        },
+    )
+    _, log, told = agree(rig, rig.config)
+    assert {"COOLDOWN", "LOSS_STREAK"} <= {limit.name for bit, limit in enumerate(Limit) if log.denied[:, bit].any()}
+    assert {Reason.TRAILING, Reason.STOP} <= set(told["reason"][told["kind"] == CoreEvent.EXIT_FILLED])
 
 
 def test_history_in_small_pieces_is_the_same(make_rig: Callable[..., Rig]) -> None:
