@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trader.codes import Decided, Direction
 from trader.domain.market import FloatArray
@@ -21,8 +21,7 @@ log = logging.getLogger(__name__)
 FAILURES_BEFORE_DISABLED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(NamedTuple):
     """What one strategy said of one symbol, or why it said nothing."""
 
     strategy_index: int

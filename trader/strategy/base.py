@@ -222,8 +222,9 @@ def faults(signals: Signals) -> npt.NDArray[np.bool_]:
 def _columns(signals: Signals, bars: int) -> tuple[npt.NDArray[np.generic], ...]:
     columns: tuple[npt.NDArray[np.generic], ...] = _COLUMNS(signals)
     shape = (bars,)
-    for field, column in zip(FIELDS, columns, strict=True):
+    for column in columns:
         if getattr(column, "shape", None) != shape:
+            field = FIELDS[[one is column for one in columns].index(True)]
             raise StrategyError(f"{field} has shape {np.shape(column)}, must be an array of ({bars},)")
     return columns
 

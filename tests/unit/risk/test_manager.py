@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def test_evaluate_good_signal_is_approved_with_an_exact_quantity() -> None:
 
 def test_evaluate_signals_own_levels_travel_with_the_request() -> None:
     """A stop of the strategy sizes the order and goes into its plan."""
-    verdict = Desk().evaluate(replace(SIGNAL, stop_price=90.0, target_price=130.0))
+    verdict = Desk().evaluate(SIGNAL._replace(stop_price=90.0, target_price=130.0))
     assert isinstance(verdict, Approved)
     assert verdict.request.quantity == Decimal(10)  # 1 % of 10,000 over 10
     assert (verdict.request.stop_price, verdict.request.target_price) == (90.0, 130.0)
@@ -67,7 +66,7 @@ def test_evaluate_signals_own_levels_travel_with_the_request() -> None:
 
 def test_evaluate_bad_signal_is_refused_with_every_limit_and_number() -> None:
     """A refusal is a value with all that is wrong, readable."""
-    verdict = Desk().evaluate(replace(SIGNAL, direction=Direction.SHORT, confidence=0.2), lease=4, clear=10)
+    verdict = Desk().evaluate(SIGNAL._replace(direction=Direction.SHORT, confidence=0.2), lease=4, clear=10)
     assert isinstance(verdict, Refused)
     broken = {item.limit: item for item in verdict.broken}
     assert set(broken) == {Limit.CONFIDENCE, Limit.LEASE, Limit.VETO, Limit.SHORT_NOT_ALLOWED}
@@ -82,14 +81,14 @@ def test_evaluate_bad_signal_is_refused_with_every_limit_and_number() -> None:
 
 def test_evaluate_nan_confidence_is_refused() -> None:
     """A strategy that computes nonsense gets no order."""
-    verdict = Desk().evaluate(replace(SIGNAL, confidence=math.nan))
+    verdict = Desk().evaluate(SIGNAL._replace(confidence=math.nan))
     assert isinstance(verdict, Refused)
     assert verdict.mask & Limit.NOT_FINITE
 
 
 def test_evaluate_infinite_stop_is_refused_and_not_taken_for_the_default() -> None:
     """An infinite level is a mistake, not an omission."""
-    verdict = Desk().evaluate(replace(SIGNAL, stop_price=-math.inf))
+    verdict = Desk().evaluate(SIGNAL._replace(stop_price=-math.inf))
     assert isinstance(verdict, Refused)
     assert verdict.mask & Limit.NOT_FINITE
 
@@ -98,13 +97,13 @@ def test_evaluate_infinite_stop_is_refused_and_not_taken_for_the_default() -> No
 def test_evaluate_signal_that_is_no_entry_raises(direction: Direction) -> None:
     """Only entries are checked; asking for more is a mistake of the caller."""
     with pytest.raises(ValueError, match=f"{direction.name} of simple_rsi is no entry"):
-        Desk().evaluate(replace(SIGNAL, direction=direction))
+        Desk().evaluate(SIGNAL._replace(direction=direction))
 
 
 def test_evaluate_symbol_without_slot_raises_naming_those_there_are() -> None:
     """A symbol that isn't traded here has no verdict."""
     with pytest.raises(ValueError, match="XRP/USDT has no slot here; traded are BTC/USDT, ETH/USDT"):
-        Desk().evaluate(replace(SIGNAL, symbol="XRP/USDT"))
+        Desk().evaluate(SIGNAL._replace(symbol="XRP/USDT"))
 
 
 def test_apply_limits_next_check_uses_them() -> None:
