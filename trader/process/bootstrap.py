@@ -14,6 +14,8 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from trader.errors import EXIT_GAVE_UP, WorkerError
 from trader.process.channel import Channel
@@ -25,6 +27,8 @@ _PR_SET_NAME = 15
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 #: one worker, one core: thread pools would only fight each other and the loop
 THREAD_LIMITS = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+#: when memory is short the kernel takes the dashboard first, then the monitor, and last who looks after positions
+OOM_SCORES = {"dashboard": 800, "monitor": 500}
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ def main(entry: str, context: WorkerContext, line: socket.socket) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)  # blocked by the supervisor around the spawn
     faulthandler.enable(all_threads=True)  # SIGABRT: every thread's traceback, then death
     name_process(f"trader-{context.role}")
+    offer_to_the_oom_killer(OOM_SCORES.get(context.role, 0))
     sys.exit(_run(entry, context, line))
 
 
@@ -62,6 +67,14 @@ def guard_against_orphanage(supervisor_pid: int) -> None:
 def name_process(name: str) -> None:
     """Set the name that ps and top show."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def offer_to_the_oom_killer(score: int) -> None:
+    """Raise our place on the kernel's list of victims; lowering it would take privileges, and is not tried."""
+    path = Path("/proc/self/oom_score_adj")
+    with suppress(OSError, ValueError):
+        if score > int(path.read_text(encoding="ascii")):
+            path.write_text(str(score), encoding="ascii")
 
 
 def prepare_environment(context: WorkerContext) -> None:
