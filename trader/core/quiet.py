@@ -233,6 +233,7 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
     bars = limits["atr_bars"]
     begun = moment
     marked = False
+    cycle_ns = account["cycle_ns"]
     cycles = 0
     decisions = 0
     level = all_judged(opinions, judged, seen)
@@ -274,7 +275,7 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
                     break
         if due:
             next_cycle_ns = cycle_after(now_ns, next_cycle_ns, interval_ns)
-            account["cycle_ns"] = now_ns
+            cycle_ns = now_ns
             cycles += 1
             if still:
                 pass_over(rows, first, end, judged, silences)
@@ -289,6 +290,7 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
         account["event_ns"] = max(account["event_ns"], rows[starts[moment] - 1]["close_ns"])
         account["event_count"] += moment - begun
         account["cycles"] += cycles
+        account["cycle_ns"] = cycle_ns
         account["decisions"] += decisions + count_silences(opinions, silences, log.decided)
         progress["next_cycle_ns"] = next_cycle_ns
     return moment, marked
