@@ -177,6 +177,27 @@ def test_history_plays_moving_stops_and_cooldowns_as_the_engine_does(make_rig: C
     assert {Reason.TRAILING, Reason.STOP} <= set(told["reason"][told["kind"] == CoreEvent.EXIT_FILLED])
 
 
+def test_history_plays_borrowed_money_as_the_engine_does(make_rig: Callable[..., Rig]) -> None:
+    """With leverage the cash of long positions may be borrowed, and both books agree on that too."""
+    strategies = [{"use": SCRIPTED, "params": {"long_hours": [1, 9, 17], "flat_hours": [5]}}]
+    risk = {"leverage": 3, "max_gross_exposure_frac": 3, "max_symbol_exposure_frac": 1.5, "risk_per_trade_frac": 1}
+    rig = make_rig(strategies, bars=60, risk=risk, engine={"loop_interval_seconds": 3600})
+    events = rig.events()
+    lowest = min(float(cash) for cash in _cash(rig, events))
+    assert lowest < -9000
+    fresh = make_rig(strategies, bars=60, risk=risk, engine={"loop_interval_seconds": 3600})
+    agree(fresh, fresh.config)
+
+
+def _cash(rig: Rig, events: list[Any]) -> list[float]:
+    """Play events and return the cash after each of them."""
+    cash = []
+    for event in events:
+        rig.play([event])
+        cash.append(float(rig.parts.engine.book.desk["account"]["cash"][0]))
+    return cash
+
+
 def test_history_in_small_pieces_is_the_same(make_rig: Callable[..., Rig]) -> None:
     """With room for the events of one moment only, the driver goes on where it stopped."""
     strategies = [{"use": SCRIPTED, "params": {"long_hours": [1, 5, 9, 14, 20], "flat_hours": [3, 17]}}]
