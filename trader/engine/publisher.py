@@ -67,7 +67,7 @@ class Publisher:
         if rows == self._told:
             return
         self._told = rows
-        self._strategies[:] = 0
+        self._strategies[:] = np.zeros((), STRATEGY)
         shown = rows[:MAX_STRATEGIES]
         self._strategies[: len(shown)] = list(shown)
         self._strategies_writer.publish(self._strategies)
