@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+SEED   ?= 7
+REPEAT ?= 3
+SECONDS ?= 3600
 
 # Real candles for tests that need them; whoever has none can still run the suite.
 ifneq ($(wildcard ../shared/data/INDEX.md),)
@@ -10,7 +13,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test acceptance bench check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run test acceptance faults soak bench check lint type imports docs-lint format lock install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +34,12 @@ test: setup  ## Run the tests
 
 acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
 	$(PY) -m pytest -m slow tests/acceptance
+
+faults: setup  ## Make each of the 27 faults happen, and print what came of it (SEED=7 REPEAT=3 ONLY=fault_05; root)
+	TRADER_FAULT_SEED=$(SEED) TRADER_FAULT_REPEAT=$(REPEAT) $(PY) -m pytest -m "" -q tests/faults $(if $(ONLY),-k "$(ONLY)")
+
+soak: setup  ## An hour of replay with a random fault every few seconds (SECONDS=3600 SEED=7; root)
+	$(PY) -m tests.soak --seconds $(SECONDS) --seed $(SEED)
 
 bench: setup  ## Measure: prints figures, medians and ratios
 	$(PY) -m pytest -m bench -s -q tests/benchmarks
