@@ -12,15 +12,19 @@ import numpy.typing as npt
 from trader.backtest.history import History
 from trader.codes import Direction
 from trader.core.history import Opinions
-from trader.domain.market import FloatArray, IntArray
+from trader.domain.market import Candles, FloatArray, IntArray
 from trader.domain.signal import Signals
 from trader.errors import StrategyError
 from trader.strategy.registry import Bound
 
+#: rows by number; a slice where they follow each other, which costs no copy
+Where = IntArray | slice
+
 #: as in `trader.engine.panel`: a strategy that fails this often in a row is not asked again
 FAILURES_BEFORE_DISABLED = 5
 
-_DIRECTIONS = np.array([int(direction) for direction in Direction])
+#: the codes are whole numbers without a hole
+_DIRECTIONS = sorted(int(direction) for direction in Direction)
 _HOLD = int(Direction.HOLD)
 
 
@@ -43,7 +47,7 @@ class Columns:
         return self.direction.nbytes + self.confidence.nbytes + self.stop_price.nbytes + self.target_price.nbytes
 
 
-def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
+def ask(bound: Bound, history: History, interval_ns: int, kept: dict[Any, Candles] | None = None) -> Columns:
     """Ask one strategy about every candle of a history.
 
     What is no opinion (a NaN confidence, a stop of 0) counts as a failure, and after five in a row the strategy is not
@@ -57,6 +61,8 @@ def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
         The candles.
     interval_ns : int
         Distance of decision cycles [ns]: a candle is judged in the first cycle after it closed.
+    kept : dict, optional
+        Candles as strategies get them, kept from one call to the next over the same history.
 
     Raises
     ------
@@ -68,23 +74,26 @@ def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
     levels: dict[str, FloatArray] = {}
     faults: dict[int, str] = {}
     for slot in bound.slots:
-        rows = _rows(history, slot)
-        skipped = max(int(np.searchsorted(rows, history.first)) - bound.strategy.lookback_bars, 0)
-        rows = rows[skipped:]
-        said, numbers = _signals(bound, history, slot, rows)
-        before = int(np.searchsorted(rows, history.first))
-        at = rows[before:] - history.first
-        told = said[before:].astype(np.int8)
-        told[: max(bound.strategy.warmup_bars - 1 - skipped - before, 0)] = _HOLD
-        confidence[at] = numbers[0][before:]
-        for name, values in (("stop_price", numbers[1][before:]), ("target_price", numbers[2][before:])):
+        whole, at, before, waiting = _places(bound, history, slot)
+        name = (slot, before)
+        candles = kept.get(name) if kept is not None else None
+        if candles is None:
+            candles = history.candles(slot, whole)
+            if kept is not None:
+                kept[name] = candles
+        said, numbers = _signals(bound, candles)
+        said, confident, stop, target = said[before:], *(column[before:] for column in numbers)
+        bad = _faults(said, confident, stop, target)
+        bad[:waiting] = False
+        told = said.astype(np.int8)
+        told[:waiting] = _HOLD
+        confidence[at] = confident
+        for level, values in (("stop_price", stop), ("target_price", target)):
             if not np.isnan(values).all():
-                levels.setdefault(name, np.full(history.bars, np.nan))[at] = values
-        bad = _faults(said[before:], *(column[before:] for column in numbers))
-        bad[: max(bound.strategy.warmup_bars - 1 - skipped - before, 0)] = False
+                levels.setdefault(level, np.full(history.bars, np.nan))[at] = values
         if bad.any():
             told[bad] = _HOLD
-            faults.update(dict.fromkeys((int(row) for row in at[bad]), history.symbols[slot]))
+            faults.update(dict.fromkeys(np.arange(history.bars)[at][bad].tolist(), history.symbols[slot]))
         direction[at] = told
     none = np.full(1, np.nan)
     columns = Columns(
@@ -117,16 +126,26 @@ def _stacked(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(np.broadcast_arrays(*rows))
 
 
-def _rows(history: History, slot: int) -> IntArray:
+def _places(bound: Bound, history: History, slot: int) -> tuple[Where, Where, int, int]:
+    """Return where a symbol's candles are, for one strategy.
+
+    Among all rows those that it looks at (what is played, and its lookback before), and among the played ones
+    those that it is asked about; how many of the first are before; and how many of the second are warming up.
+    """
     where = history.rows_of(slot)
-    return np.arange(where.stop, dtype=np.int64) if isinstance(where, slice) else where
+    if isinstance(where, slice):
+        earlier = history.first
+        skipped = max(earlier - bound.strategy.lookback_bars, 0)
+        whole: Where = slice(skipped, where.stop)
+        at: Where = slice(0, history.bars)
+    else:
+        earlier = int(np.searchsorted(where, history.first))
+        skipped = max(earlier - bound.strategy.lookback_bars, 0)
+        whole, at = where[skipped:], where[earlier:] - history.first
+    return whole, at, earlier - skipped, max(bound.strategy.warmup_bars - 1 - earlier, 0)
 
 
-def _signals(
-    bound: Bound, history: History, slot: int, rows: IntArray
-) -> tuple[npt.NDArray[np.int8], tuple[FloatArray, FloatArray, FloatArray]]:
-    whole = slice(int(rows[0]), int(rows[-1]) + 1) if len(history.symbols) == 1 else rows
-    candles = history.candles(slot, whole)
+def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tuple[FloatArray, FloatArray, FloatArray]]:
     who = f"{bound.name}: {candles.symbol}"
     try:
         signals = bound.strategy.signals(candles)
@@ -146,10 +165,11 @@ def _signals(
 def _faults(
     direction: npt.NDArray[np.int8], confidence: FloatArray, stop: FloatArray, target: FloatArray
 ) -> npt.NDArray[np.bool_]:
-    good = np.isin(direction, _DIRECTIONS) & (confidence >= 0.0) & (confidence <= 1.0)
+    bad = ~((confidence >= 0.0) & (confidence <= 1.0))  # NaN is bad
+    bad |= (direction < _DIRECTIONS[0]) | (direction > _DIRECTIONS[-1])
     for level in (stop, target):
-        good &= np.isnan(level) | ((level > 0.0) & (level < np.inf))
-    return ~good
+        bad |= (level <= 0.0) | (level == np.inf)  # NaN is the default, and good
+    return bad
 
 
 def _count_failures(

@@ -39,6 +39,9 @@ Progress = Callable[[str, float], None]
 #: moments between two reports of progress
 _STRETCH = 1_000_000
 
+#: core events between two visits to compiled code
+_ROOM = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Played:
@@ -149,7 +152,7 @@ def simulate(config: Config, history: History, columns: Sequence[Columns], progr
     EnhancedRiskManager(desk, slots, history.symbols).apply_limits(config, 1)
     opinions = stack(columns, len(slots))
     grid_ns, tape = interval_ns(config), history.tape
-    log = new_log(tape, len(columns), len(slots), history.start_ns, grid_ns)
+    log = new_log(tape, len(columns), len(slots), history.start_ns, grid_ns, _ROOM)
     told: list[Records] = []
     moments = len(tape.starts) - 1
     while (at := int(log.progress["event"][0])) < moments:

@@ -30,7 +30,7 @@ from trader.backtest.runner import bind, curve_of, interval_ns, positions, simul
 from trader.backtest.settings import with_values
 from trader.backtest.significance import Deflated, deflated_sharpe, observed_sharpe
 from trader.config.sections import Config
-from trader.domain.market import FloatArray
+from trader.domain.market import Candles, FloatArray
 from trader.errors import ConfigError, TraderError
 
 Progress = Callable[[str, float], None]
@@ -158,6 +158,7 @@ class Worker:
         self._said: OrderedDict[str, Columns] = OrderedDict()
         self._part: tuple[tuple[int, int], Worker] | None = None
         self._kept = 0
+        self._candles: dict[Any, Candles] = {}
 
     def play(self, number: int, values: dict[str, Any]) -> Outcome:
         """Return what a combination comes to; one that is not allowed is an outcome, no error."""
@@ -190,7 +191,7 @@ class Worker:
             key = json.dumps([section.model_dump(), bound.slots, grid_ns], sort_keys=True, default=str)
             found = self._said.get(key)
             if found is None:
-                found = self._said[key] = ask(bound, self._history, grid_ns)
+                found = self._said[key] = ask(bound, self._history, grid_ns, self._candles)
                 self._kept += found.nbytes
                 while self._kept > CACHE_BYTES and len(self._said) > 1:
                     self._kept -= self._said.popitem(last=False)[1].nbytes
