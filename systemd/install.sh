@@ -18,6 +18,7 @@ BINDIR=${BINDIR:-/usr/local/bin}
 SOURCE=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 
 UNIT=$UNITDIR/trader.service
+UNITS="$UNIT $UNITDIR/trader@.service $UNITDIR/trader.socket $UNITDIR/trader-port.service $UNITDIR/trader-alert@.service"
 DROPIN=$UNITDIR/trader.service.d/50-interpreter.conf
 SYSUSERS=/usr/lib/sysusers.d/trader.conf
 TMPFILES=/usr/lib/tmpfiles.d/trader.conf
@@ -112,9 +113,37 @@ install_unit() {
   systemd-sysusers "$SYSUSERS"
   install -D -m 644 -- "$SOURCE/systemd/trader.tmpfiles" "$TMPFILES"
   install -d -m 755 -- "$UNITDIR"
-  sed "s|/opt/trader|$PREFIX|g" -- "$SOURCE/systemd/trader.service" >"$UNIT"
-  chmod 644 -- "$UNIT"
+  local name
+  for name in trader.service trader.socket trader-port.service trader-alert@.service; do
+    sed "s|/opt/trader|$PREFIX|g" -- "$SOURCE/systemd/$name" >"$UNITDIR/$name"
+  done
+  make_template <"$UNIT" >"$UNITDIR/trader@.service"
+  # shellcheck disable=SC2086
+  chmod 644 -- $UNITS
   install_dropin
+  install_backoff
+}
+
+# trader@NAME.service: the same unit with folders, configuration and keys of its own, and without the socket.
+make_template() {
+  sed -E \
+    -e 's|^Description=.*|Description=Autonomous crypto trader: %i|' \
+    -e 's,/(var/lib|var/log|run)/trader\>,/\1/trader-%i,g' \
+    -e 's,^((State|Logs|Runtime)Directory)=trader$,\1=trader-%i,' \
+    -e 's|/etc/trader/trader\.yaml|/etc/trader/%i.yaml|' \
+    -e 's|^LoadCredential=trader\.(.*)|LoadCredential=trader.\1:trader-%i.\1|' \
+    -e 's|^SyslogIdentifier=.*|SyslogIdentifier=trader-%i|' \
+    -e '/^# the dashboard.s port, held/,/trader\.socket.$/d'
+}
+
+# What systemd 254 and later can do: wait longer from restart to restart.
+install_backoff() {
+  local folder=$UNITDIR/trader.service.d
+  rm -f -- "$folder/60-backoff.conf"
+  if (($(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p') >= 254)); then
+    install -d -m 755 -- "$folder"
+    printf '[Service]\nRestartSteps=4\nRestartMaxDelaySec=60s\n' >"$folder/60-backoff.conf"
+  fi
 }
 
 # An interpreter outside the system's folders has to be allowed to execute.
@@ -177,8 +206,12 @@ do_install() {
 
 do_uninstall() {
   ((EUID == 0)) || { echo "trader: run it as root (sudo make uninstall)" >&2; exit 1; }
-  if is_booted && [[ -e $UNIT ]]; then systemctl disable --now --quiet trader; fi
-  rm -f -- "$UNIT" "$DROPIN" "$BINDIR/trader" "$SYSUSERS" "$TMPFILES"
+  if is_booted && [[ -e $UNIT ]]; then
+    systemctl disable --now --quiet trader
+    systemctl stop --quiet 'trader@*' trader.socket
+  fi
+  # shellcheck disable=SC2086
+  rm -f -- $UNITS "$DROPIN" "$UNITDIR/trader.service.d/60-backoff.conf" "$BINDIR/trader" "$SYSUSERS" "$TMPFILES"
   rmdir --ignore-fail-on-non-empty -- "$(dirname -- "$DROPIN")" 2>/dev/null || true
   if [[ -e $MARK ]]; then rm -rf -- "$PREFIX"; fi
   if is_booted; then systemctl daemon-reload; systemctl reset-failed trader 2>/dev/null || true; fi

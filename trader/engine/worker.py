@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,8 +21,9 @@ from trader.config.sections import Config
 from trader.domain.market import MarketEvent
 from trader.engine.assembly import Assembly, assemble
 from trader.engine.fence import Fence
-from trader.errors import AlreadyRunning, ControlError, LedgerUnwritable
+from trader.errors import ControlError, LedgerUnwritable
 from trader.process.context import WorkerContext
+from trader.process.lock import LockFile
 from trader.process.worker import Beat
 from trader.state.reader import StateReader
 from trader.state.segment import Segment
@@ -47,7 +46,8 @@ class EngineService:
         self._segment = segment
         self._beat = beat
         self._config = context.config
-        self._lock: int | None = None
+        # the supervisor holds a lock of its own; this one stands against an engine started in any other way
+        self._lock = LockFile(context.paths.engine_lock, "engine")
         self._stopping = asyncio.Event()
         self._parts: Assembly
         self._prepared: tuple[Config, int] | None = None
@@ -69,7 +69,7 @@ class EngineService:
         TraderError
             When the engine must not trade; the type decides the exit code.
         """
-        self._lock = take_lock(self._context)
+        self._lock.take()
         self._parts = await assemble(self._context, self._segment)
         self._commit()
         account = self._parts.engine.book.desk["account"][0]
@@ -102,8 +102,7 @@ class EngineService:
     def _close(self) -> None:
         self._parts.feed.close()
         self._parts.ledger.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._lock.release()
 
     # --------------------------------------------------------------- the market
 
@@ -259,30 +258,6 @@ class EngineService:
     def abort(self) -> None:
         """Forget the prepared configuration."""
         self._prepared = None
-
-
-def take_lock(context: WorkerContext) -> int:
-    """Take the data folder's engine lock for as long as this process lives.
-
-    The supervisor holds a lock of its own; this one stands against an engine started in any other way.
-
-    Returns
-    -------
-    int
-        Descriptor that holds the lock.
-
-    Raises
-    ------
-    AlreadyRunning
-        When another engine holds it.
-    """
-    descriptor = os.open(context.paths.engine_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise AlreadyRunning(f"another engine holds {context.paths.engine_lock}; stop it first") from error
-    return descriptor
 
 
 def _pause(parts: Assembly, _: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,13 +33,15 @@ class Errand:
         The job, as package.module:function.
     *arguments : Any
         Plain values for it.
+    begin : callable
+        How its process is started: `child.spawn`, or `child.fork` where that is safe.
     """
 
-    def __init__(self, name: str, entry: str, *arguments: Any) -> None:
+    def __init__(self, name: str, entry: str, *arguments: Any, begin: Callable[..., Any] = spawn) -> None:
         self._name = name
         self._line, theirs = Channel.pair()
         try:
-            self._process = spawn(errand.main, (entry, arguments, os.getpid(), theirs.socket), name)
+            self._process = begin(errand.main, (entry, arguments, os.getpid(), theirs.socket), name)
         except BaseException:
             self._line.close()
             raise

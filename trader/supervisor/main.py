@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Start:
     base_dir: Path | None
     entries: Mapping[str, str]
     probation_s: float | None
+    sockets: tuple[socket.socket, ...]  #: that systemd handed over
 
 
 def run(
@@ -78,15 +80,19 @@ def run(
     """
     signals = Signals()
     signals.install()  # before anything else: the default action of SIGHUP would end us while we import
+    from trader.supervisor.inherited import take_sockets
     from trader.supervisor.notify import Notifier
 
     notifier = Notifier()
+    sockets = take_sockets()
     try:
-        return _run(Start(config_path, base_dir, entries, probation_s), signals, notifier)
+        return _run(Start(config_path, base_dir, entries, probation_s, sockets), signals, notifier)
     except TraderError as error:
         notifier.failed(str(error))
         raise
     finally:
+        for line in sockets:
+            line.close()
         notifier.close()
         signals.restore()
 
@@ -161,7 +167,9 @@ def _serve(
             source.reduce_only,
         )
     probation_s = PROBATION_S if start.probation_s is None else start.probation_s
-    instance = Instance(source, start.config_path, paths, run_id, start.entries, logs.set_level, keepsake, probation_s)
+    instance = Instance(
+        source, start.config_path, paths, run_id, start.entries, logs.set_level, keepsake, probation_s, start.sockets
+    )
 
     async def supervise() -> int:
         return await Supervisor(instance, signals, notifier).run()

@@ -54,6 +54,11 @@ class Notifier:
         if self.watchdog_s:
             self._send("WATCHDOG=1")
 
+    def trigger_watchdog(self) -> None:
+        """Say that the supervisor found itself in contradiction: systemd does what it does about one that hangs."""
+        if self.watchdog_s:
+            self._send("WATCHDOG=trigger")
+
     def extend_timeout(self, seconds: float) -> None:
         """Ask for more time to start or to stop; to be repeated before it runs out."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")

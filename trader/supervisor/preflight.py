@@ -9,6 +9,7 @@ from trader.config.loading import located
 from trader.config.problems import ConfigErrors
 from trader.config.sections import Config
 from trader.errors import EXIT_CONFIG
+from trader.supervisor.child import fork
 from trader.supervisor.errand import Errand, ErrandRefused
 
 CHECK = "trader.engine.preflight:preflight"
@@ -28,7 +29,7 @@ class Preflight:
 
     def __init__(self, config: Config, path: Path | None) -> None:
         self._path = path
-        self._errand = Errand("the check before the start", CHECK, config)
+        self._errand = Errand("the check before the start", CHECK, config, begin=fork)
 
     def wait(self, is_stopped: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
         """Wait for the result; whoever asks to stop ends the check.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from trader.supervisor import summary
 from trader.supervisor.board import Board, is_live
 from trader.supervisor.errand import Errand
 from trader.supervisor.fallback import Keepsake, Source
+from trader.supervisor.inherited import for_dashboard
 from trader.supervisor.judge import Verdict
 from trader.supervisor.lease import Lease
 from trader.supervisor.notify import Notifier
@@ -74,6 +76,7 @@ class Instance:
     set_log_level: Callable[[str], None]
     keepsake: Keepsake
     probation_s: float = PROBATION_S
+    sockets: tuple[socket.socket, ...] = ()  #: that systemd holds for the dashboard
 
 
 class Supervisor:
@@ -318,6 +321,8 @@ class Supervisor:
     def _tick_ended(self, ticking: asyncio.Task[None]) -> None:
         """End the service when its own loop breaks: nothing that it says could be trusted any more."""
         if not ticking.cancelled() and (error := ticking.exception()) is not None and not self._end.done():
+            self._lease.revoke()
+            self._notifier.trigger_watchdog()  # systemd's SIGABRT leaves a traceback; without systemd we stop in order
             self._end.set_exception(error)
 
     def _tick(self, now_ns: int) -> None:
@@ -373,6 +378,7 @@ class Supervisor:
             paths=self._paths,
             supervisor_pid=int(self._segment.header.owner_pid),
             segment=path,
+            sockets=for_dashboard(self._instance.sockets, self.config) if role == DASHBOARD else (),
         )
 
     def changed(self) -> None:
