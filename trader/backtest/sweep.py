@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -348,8 +349,13 @@ class Sweeper:
             return
         batches = _batches(self._numbered, self.workers)
         if self._pool is not None:
-            for done in as_completed([self._pool.submit(_play_batch, batch, window) for batch in batches]):
-                yield done.result()
+            try:
+                for done in as_completed([self._pool.submit(_play_batch, batch, window) for batch in batches]):
+                    yield done.result()
+            except BrokenProcessPool as error:
+                raise TraderError(
+                    "a worker process of the sweep died, perhaps for want of memory: use fewer --workers"
+                ) from error
             return
         distributed: Any = importlib.import_module("distributed")
         sent = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_sweep_in_processes_gives_the_same_as_in_this_one(market: Path) -> None:
     assert together.outcomes == alone.outcomes
     assert (together.workers, alone.workers) == (2, 1)
     assert together.deflated == alone.deflated
+    assert not list(Path("/dev/shm").glob("trader-sweep-*"))
+
+
+def test_sweep_says_that_a_worker_died(market: Path) -> None:
+    """A worker that is killed (for want of memory, say) ends the sweep with a sentence, and leaves nothing behind."""
+    config = config_of(market)
+    sweeper = Sweeper(config, load(config.market), combinations(GRID), workers=2)
+    with sweeper:
+        sweeper.run()
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        with pytest.raises(TraderError, match="a worker process of the sweep died"):
+            sweeper.run()
     assert not list(Path("/dev/shm").glob("trader-sweep-*"))
 
 
