@@ -6,6 +6,7 @@ nothing is guessed, nothing unknown is ignored.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,36 @@ def _pruned(data: Any, wrong: set[KeyPath], path: KeyPath = ()) -> Any:
             _pruned(value, wrong, (*path, index)) for index, value in enumerate(data) if (*path, index) not in wrong
         ]
     return data
+
+
+def strategy_files(config: Config) -> dict[str, str]:
+    """Return a fingerprint of each file that strategies are taken from, by path; "" for one that can not be read.
+
+    Parameters
+    ----------
+    config : Config
+        As it was loaded: its files are absolute.
+    """
+    return {
+        path: _fingerprint(Path(path)) for path in sorted(_files_in([one.model_dump() for one in config.strategies]))
+    }
+
+
+def _files_in(data: Any) -> set[str]:
+    if isinstance(data, list | tuple):
+        return set().union(*map(_files_in, data))
+    if not isinstance(data, dict):
+        return set()
+    found = _files_in(list(data.values()))
+    file = str(data.get("use", "")).rpartition(":")[0]
+    return found | {file} if file.endswith(".py") else found
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return ""
 
 
 def located(path: Path, text: str) -> tuple[Problem, ...]:

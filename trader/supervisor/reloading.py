@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import Veto
-from trader.config.diff import Change
+from trader.config.diff import Change, Needs
+from trader.config.loading import strategy_files
 from trader.config.sections import Config
 from trader.errors import TraderError
 from trader.supervisor import reload
@@ -99,6 +100,7 @@ class Reloads:
         self._stations = stations
         self._path = path
         self._content = content
+        self._files = strategy_files(host.config)
         self._keepsake = keepsake
         self._veto = veto
         self._probation_ns = int(probation_s * NS_PER_S)
@@ -210,6 +212,8 @@ class Reloads:
         host = self._host
         old, old_epoch = host.config, host.config_epoch
         new, found, content = reload.read_new(self._path, old)
+        files = strategy_files(new)
+        found = (*found, *_edited(self._files, files))
         if not found:
             log.info("reloaded, configuration %d stays in force: nothing has changed", old_epoch)
             self._after(content)
@@ -217,6 +221,7 @@ class Reloads:
                 self.started()
             return {"changed": [], "restarted": [], "config_epoch": old_epoch}
         outcome = await reload.apply(host, self._stations, new, found)
+        self._files = files
         before = self._probation if self.on_probation else None
         self._probation = Probation(
             boottime_ns() + self._probation_ns,
@@ -235,3 +240,12 @@ class Reloads:
         self.applied += 1
         self._content = content
         self._host.trust()
+
+
+# an owner's strategy that was mended comes into force as any other change does
+def _edited(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+    return [
+        Change(f"strategies ({path})", old[path], digest, Needs.HOT)
+        for path, digest in new.items()
+        if path in old and old[path] != digest
+    ]

@@ -6,11 +6,13 @@ import sys
 
 import pytest
 
-from trader.config.loading import load, parse_config
+from trader.config.diff import Needs
+from trader.config.loading import load, parse_config, strategy_files
 from trader.config.sections import StrategyConfig
 from trader.errors import ConfigError, StrategyError
 from trader.strategy import registry
 from trader.strategy.registry import build, create
+from trader.supervisor.reloading import _edited
 
 MINE = """
 from tests.unit.strategy.strategies import Always
@@ -126,3 +128,26 @@ def test_entry_point_to_nothing_says_so(installed):
     installed("their_package", "gone = their_package.gone:Gone\n")
     with pytest.raises(ConfigError, match="use: there is no module their_package"):
         build("gone", {})
+
+
+def test_strategy_files_tell_an_edited_file(folder):
+    """So that a reload has something to bring into force, though the configuration is the same."""
+    (folder / "trader.yaml").write_text(
+        "strategies: [{use: simple_rsi}, {use: ensemble, params: {members: [{use: 'mine.py:Mine'}]}}]\n"
+    )
+    config = load(folder / "trader.yaml")
+    before = strategy_files(config)
+    assert list(before) == [f"{folder}/mine.py"]
+    assert strategy_files(config) == before
+    (folder / "mine.py").write_text(MINE.format(name="edited"))
+    (change,) = _edited(before, strategy_files(config))
+    assert (change.key, change.needs) == (f"strategies ({folder}/mine.py)", Needs.HOT)
+    assert _edited(before, before) == []
+    (folder / "mine.py").unlink()
+    assert strategy_files(config) == {f"{folder}/mine.py": ""}
+
+
+def test_strategy_files_of_names_and_modules_are_none():
+    """They come into force with a restart."""
+    config = parse_config(b"strategies: [{use: simple_rsi}, {use: 'package.module:Class'}]\n", "x.yaml")
+    assert strategy_files(config) == {}
