@@ -212,6 +212,7 @@ def _begin(config: Config, folder: str, header: dict[str, Any]) -> None:
     rows = np.load(Path(folder) / "rows.npy", mmap_mode="c")
     starts = np.load(Path(folder) / "starts.npy", mmap_mode="c")
     _worker = Worker(config, History(rows=np.asarray(rows), starts=np.asarray(starts), **header))
+    _worker.play(0, {})  # loads what is compiled, before there is anything to wait for
 
 
 def _play_batch(batch: Sequence[tuple[int, dict[str, Any]]], window: tuple[int, int] | None) -> list[Outcome]:
