@@ -10,6 +10,7 @@ NUMBA_CACHE_DIR keys it by a hash of the sources.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from numba import njit
 
@@ -18,3 +19,9 @@ kernel = partial(njit, cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 #: the same for what a hot loop calls, so that no call is left in it
 inline_kernel = partial(njit, cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+
+
+@inline_kernel
+def number(value: int) -> Any:
+    """Return a constant as a number like any other: every callee would be compiled once more for a constant."""
+    return value + 0  # a sum has no constant's type

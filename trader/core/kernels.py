@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from trader.core.accounting import enforce_loss_limits, loss_limit_reached, mark_account, roll_day
 from trader.core.checks import check_entry
-from trader.core.compiling import kernel
+from trader.core.compiling import kernel, number
 from trader.core.constants import NS_PER_DAY, REASON_NONE, REASON_TIME
 from trader.core.fills import apply_fill, attach_plan
 from trader.core.inflight import cancel, place
@@ -26,7 +26,7 @@ def request_time_exits(desk, slots, time_ns, events, n):
     for index in range(slots.shape[0]):
         slot = slots[index]
         if slot["quantity"] != 0.0 and 0 < slot["expires_ns"] <= time_ns:
-            n = ask_for_exit(desk, slot, index, REASON_TIME, slot["mark_price"], time_ns, events, n)
+            n = ask_for_exit(desk, slot, index, number(REASON_TIME), slot["mark_price"], time_ns, events, n)
     return n
 
 
@@ -51,8 +51,8 @@ def play_candles(desk, slots, candles, first, end, match, events, n):
     if match != 0 and account["pending_orders"] > 0:
         n = fill_in_flight(desk, slots, candles, first, end, events, n)
     bars = desk[0]["limits"]["atr_bars"]
-    previous = -1
-    time_ns = 0
+    previous = number(-1)
+    time_ns = number(0)
     for i in range(first, end):
         candle = candles[i]
         if not usable(candle, slots, previous):
@@ -107,7 +107,7 @@ def on_candles(desk, slots, candles, match, events):
     """
     if not has_room(events, slots):
         return -1
-    return play_candles(desk, slots, candles, 0, candles.shape[0], match, events, 0)
+    return play_candles(desk, slots, candles, number(0), candles.shape[0], match, events, number(0))
 
 
 @kernel
@@ -132,4 +132,4 @@ def on_time(desk, slots, now_ns, events):
     """
     if not has_room(events, slots):
         return -1
-    return end_event(desk, slots, now_ns, events, 0)
+    return end_event(desk, slots, now_ns, events, number(0))

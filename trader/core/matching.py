@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from trader.core.accounting import reserved_by_others, value_account
-from trader.core.compiling import inline_kernel, kernel
+from trader.core.compiling import inline_kernel, kernel, number
 from trader.core.constants import EVENT_EXIT_REQUESTED, EVENT_ORDER_REJECTED
 from trader.core.fills import fill
 from trader.core.inflight import release, request_close
@@ -96,14 +96,14 @@ def fill_at_open(desk, slots, index, candle, opening, events, n):
 @kernel
 def fill_in_flight(desk, slots, candles, first, end, events, n):
     """Fill what is in flight at the opens: first what reduces, which frees capital, then what opens."""
-    previous = -1
+    previous = number(-1)
     for i in range(first, end):
         candle = candles[i]
         if usable(candle, slots, previous):
             previous = candle["slot"]
             slots[previous]["mark_price"] = candle["open"]  # capital is counted at the opens
             n = fill_at_open(desk, slots, previous, candle, REDUCING, events, n)
-    previous = -1
+    previous = number(-1)
     for i in range(first, end):
         candle = candles[i]
         if usable(candle, slots, previous):
