@@ -239,6 +239,11 @@ def test_worker_environment_is_tame(one_service):
     assert {"NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} <= set(environment)
 
 
+def test_engine_may_compile(one_service):
+    """What the supervisor forbids itself does not reach the one process that compiles."""
+    assert one_service.ask("pause")["may_compile"] is True
+
+
 def test_status_document_names_every_worker(one_service):
     """The three verdicts are in it."""
     status = eventually(lambda: _judged(one_service), "verdicts")

@@ -23,6 +23,10 @@ from trader.process.context import WorkerContext
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PR_SET_MDWE = 65
+_MDWE_REFUSE_EXEC_GAIN, _MDWE_NO_INHERIT = 1, 2
+#: roles that compile nothing; what they are made to write must never be executed
+COMPILE_NOTHING = ("monitor", "dashboard")
 #: the supervisor decides when a worker ends; a Ctrl-C reaches the whole foreground group
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 #: one worker, one core: thread pools would only fight each other and the loop
@@ -52,6 +56,8 @@ def main(entry: str, context: WorkerContext, line: socket.socket) -> None:
     faulthandler.enable(all_threads=True)  # SIGABRT: every thread's traceback, then death
     name_process(f"trader-{context.role}")
     offer_to_the_oom_killer(OOM_SCORES.get(context.role, 0))
+    if context.role in COMPILE_NOTHING:
+        forbid_new_code(children=True)
     sys.exit(_run(entry, context, line))
 
 
@@ -75,6 +81,24 @@ def offer_to_the_oom_killer(score: int) -> None:
     with suppress(OSError, ValueError):
         if score > int(path.read_text(encoding="ascii")):
             path.write_text(str(score), encoding="ascii")
+
+
+def forbid_new_code(*, children: bool) -> bool:
+    """Let no memory of this process become executable that was writable, where the kernel can see to that.
+
+    Parameters
+    ----------
+    children : bool
+        Whether that is to hold for child processes as well (Linux 6.3); without them: Linux 6.6.
+
+    Returns
+    -------
+    bool
+        Whether it is in force.
+    """
+    flags = _MDWE_REFUSE_EXEC_GAIN | (0 if children else _MDWE_NO_INHERIT)
+    failed: int = ctypes.CDLL(None).prctl(_PR_SET_MDWE, flags, 0, 0, 0)
+    return not failed
 
 
 def prepare_environment(context: WorkerContext) -> None:

@@ -80,11 +80,13 @@ def run(
     """
     signals = Signals()
     signals.install()  # before anything else: the default action of SIGHUP would end us while we import
+    from trader.process.bootstrap import forbid_new_code
     from trader.supervisor.inherited import take_sockets
     from trader.supervisor.notify import Notifier
 
     notifier = Notifier()
     sockets = take_sockets()
+    forbid_new_code(children=False)  # the engine, a child, compiles its kernels
     try:
         return _run(Start(config_path, base_dir, entries, probation_s, sockets), signals, notifier)
     except TraderError as error:
