@@ -150,7 +150,7 @@ def test_fault_14_crash_loop_under_systemd(fault, trader):
         14,
         "crash loop, systemd",
         done="a strategy that kills the engine at its first candle, installed as the service's own",
-        expected="exit 70, five starts in 15 min, then failed; stays down until reset-failed",
+        expected="exit 70, five starts in 15 min, then failed with an alert; stays down until reset-failed",
     )
     site = trader.box.run(
         "/opt/trader/venv/bin/python", "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -172,6 +172,8 @@ def test_fault_14_crash_loop_under_systemd(fault, trader):
         assert "died too often" in journal
         time.sleep(RESTART_S + 3)
         assert trader.show("ActiveState") == "failed"
+        alert = trader.box.run("journalctl", "-t", "trader-alert", "--no-pager", "-o", "cat", "--since", since).stdout
+        assert "trader" in alert, "no alert"
         trader.configure(DEFAULT)
         trader.systemctl("reset-failed", "trader")
         started = time.monotonic()
@@ -179,7 +181,7 @@ def test_fault_14_crash_loop_under_systemd(fault, trader):
         assert is_whole(trader)
         fault.recovered(time.monotonic() - started)
         verified(trader)
-    fault.happened(f"failed after 5 starts in {took:.0f} s; stayed down; repaired and reset it starts")
+    fault.happened(f"failed after 5 starts in {took:.0f} s, one alert; stayed down; repaired and reset it starts")
 
 
 def test_fault_15_invalid_configuration_at_start_under_systemd(fault, trader):
