@@ -208,7 +208,7 @@ do_uninstall() {
   ((EUID == 0)) || { echo "trader: run it as root (sudo make uninstall)" >&2; exit 1; }
   if is_booted && [[ -e $UNIT ]]; then
     systemctl disable --now --quiet trader
-    systemctl stop --quiet 'trader@*' trader.socket
+    systemctl stop --quiet 'trader@*' trader.socket || true # none of them may be there
   fi
   # shellcheck disable=SC2086
   rm -f -- $UNITS "$DROPIN" "$UNITDIR/trader.service.d/60-backoff.conf" "$BINDIR/trader" "$SYSUSERS" "$TMPFILES"
