@@ -51,9 +51,8 @@ def test_cycle_time_by_number_of_symbols(tmp_path: Path) -> None:
     medians = {}
     for symbols in (1, 10, 100, 500):
         medians[symbols] = median_step_s(tmp_path / str(symbols), symbols, 200 if symbols < 100 else 60)
-        print(
-            f"  {symbols:>4} symbols {readable(medians[symbols]):>10}  {readable(medians[symbols] / symbols):>10} a symbol"
-        )
+        each = readable(medians[symbols] / symbols)
+        print(f"  {symbols:>4} symbols {readable(medians[symbols]):>10}  {each:>10} a symbol")
     assert medians[500] < 60 * medians[10]
 
 
@@ -73,9 +72,8 @@ def test_replay_speed_through_the_whole_service(real_candles: Path, tmp_path: Pa
     """Eight months of eight symbols, all processes, every decision in the ledger."""
     service = Service(tmp_path, replay_config(real_candles / "genetrader-binance-2024", timeframe, EIGHT_SYMBOLS))
     candles, took_s = played(service)
-    print(
-        f"\nreplay of {candles:,} {timeframe} candles through the whole service: {took_s:.1f} s, {candles / took_s:,.0f} candles/s"
-    )
+    rate = candles / took_s
+    print(f"\nreplay of {candles:,} {timeframe} candles through the service: {took_s:.1f} s, {rate:,.0f} candles/s")
     assert candles / took_s > 1000
 
 
