@@ -41,7 +41,9 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
 
 def is_kernel(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Return whether a function is compiled: its records are documented once, in `trader.core.records`."""
-    return any(isinstance(item, ast.Name) and item.id in {"kernel", "inline_kernel"} for item in function.decorator_list)
+    return any(
+        isinstance(item, ast.Name) and item.id in {"kernel", "inline_kernel"} for item in function.decorator_list
+    )
 
 
 def problems_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
