@@ -30,7 +30,7 @@ run: setup  ## Start the service in the foreground: paper money, simulated marke
 	$(PY) -m trader run
 
 test: setup  ## Run the tests
-	$(PY) -m pytest -n 3 --dist loadgroup
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
 	$(PY) -m pytest -m slow tests/acceptance

@@ -101,9 +101,9 @@ def _is_refused(port: int) -> bool:
 def test_death_is_told_and_final_failure_alerts(trader):
     """A post-mortem line for the SIGKILL; the alert, and the owner's own program, for a configuration that is wrong."""
     trader.systemctl("start", "trader")
-    old = trader.show("MainPID")
+    old, before = trader.show("MainPID"), trader.now()
     trader.box.run("kill", "-KILL", old)
-    line = eventually(lambda: _line(trader.journal("-p", "err"), "post-mortem"), "the post-mortem")
+    line = eventually(lambda: _line(trader.journal("-p", "err", "--since", before), "post-mortem"), "the post-mortem")
     assert "ended by signal (killed KILL); equity" in line
     eventually(lambda: trader.show("MainPID") not in ("0", old) and is_whole(trader), "a new service")
     trader.systemctl("stop", "trader")
