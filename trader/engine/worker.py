@@ -52,7 +52,6 @@ class EngineService:
         self._parts: Assembly
         self._prepared: tuple[Config, int] | None = None
         self._fence = Fence(StateReader(context.paths))
-        self._uncommitted = False
 
     # --------------------------------------------------------------- lifecycle
 
