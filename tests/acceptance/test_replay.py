@@ -93,8 +93,10 @@ def test_replay_of_5m_candles_with_twenty_engine_kills_ends_with_the_same_fills(
 ) -> None:
     """Half a million candles, twenty SIGKILLs at random moments, the same fills as without."""
     config = replay_config(real_candles / SET, "5m", EIGHT_SYMBOLS)
-    calm, disturbed = Service(tmp_path / "calm", config), Service(tmp_path / "disturbed", config)
+    calm, disturbed, again = (Service(tmp_path / name, config) for name in ("calm", "disturbed", "again"))
     assert calm.run(600) == 0
+    assert again.run(600) == 0
+    assert again.ledger_dump() == calm.ledger_dump()
     chance = random.Random(SEED)
     moments = sorted(chance.randrange(1_000, 570_000) for _ in range(20))
     kills = kill_engine_at(disturbed, moments, 120)

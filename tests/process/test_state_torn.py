@@ -28,7 +28,8 @@ from trader.state.layout import LINE_WORDS, STAMP_WORDS
 from trader.state.segment import Segment
 
 READS = 10_000_000
-DEADLINE_S = 60
+#: on a core that it shares with its writer, a reader sees a new update only once a time slice
+DEADLINE_S = 240.0
 
 
 @pytest.fixture
@@ -122,14 +123,13 @@ def _race(plan, words, reads, distinct):
     assert seen >= distinct
 
 
-# on a core that it shares with its writer, a reader sees a new update of a large book only once a time slice
-@pytest.mark.parametrize(("n_symbols", "reads", "distinct"), [(1, READS, 10_000), (20, READS // 20, 1000)])
-def test_compiled_reads_against_a_full_speed_writer_are_never_torn(folder, n_symbols, reads, distinct):
+@pytest.mark.parametrize(("n_symbols", "reads"), [(1, READS), (20, READS // 20)])
+def test_compiled_reads_against_a_full_speed_writer_are_never_torn(folder, n_symbols, reads):
     """Ten million reads of a book, and fewer of a large one; every one succeeds, none goes back in time."""
     segment = make(folder, n_symbols)
     _reader, plan, words = _compiled_reader(segment)
     with writing("compiled", segment, lambda: segment.reader("book").sequence > 1000):
-        _race(plan, words, reads, distinct=distinct)
+        _race(plan, words, reads, distinct=10_000)
 
 
 def test_naive_reads_against_the_same_writer_are_torn(folder):
