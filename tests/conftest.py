@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def _kernel_cache() -> str:
@@ -29,6 +30,10 @@ def _kernel_cache() -> str:
         return tempfile.mkdtemp(prefix="trader-test-kernels-")
     return str(folder)
 
+
+# how long an example takes says something about the machine, not about the code
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # before anything imports numba; processes that tests start inherit it
 os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.model import Model, Rules
@@ -24,7 +24,7 @@ KINDS = {
     CoreEvent.ORDER_REJECTED: "rejected",
     CoreEvent.EXIT_REQUESTED: "requested",
 }
-PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=150)
 
 
 class Core:

@@ -14,7 +14,7 @@ from trader.ledger.audit import audit
 from trader.state.paths import InstancePaths
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**9), minutes=st.integers(1, 60), commit_every=st.integers(1, 20))
 def test_settle_any_market_keeps_floats_at_the_exact_amounts(seed, minutes, commit_every):
     """Cash and quantities are the nearest floats, results agree to 1e-9, and every check of the audit passes."""

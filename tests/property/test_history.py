@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_core_model import Core, markets, rule_sets
@@ -14,7 +14,7 @@ from trader.core.history import Log, Opinions, Tape, cycle, finished, new_log, o
 from trader.core.records import CANDLE
 
 STEP_NS = 3_600 * 10**9
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=60)
 
 
 def tape_of(events: list[dict[int, tuple]]) -> Tape:

@@ -39,7 +39,7 @@ def play(fills):
     return books, trips
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FILLS)
 def test_cash_is_what_fractions_say(fills):
     """Rational arithmetic, which never rounds, gives the same cash and quantities."""
@@ -55,7 +55,7 @@ def test_cash_is_what_fractions_say(fills):
         assert (symbol in books.holdings) == (quantity != 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FILLS)
 def test_results_and_open_flows_add_up_to_cash(fills):
     """What round trips made, and what open positions have cost, is all that cash has changed by."""
@@ -68,7 +68,7 @@ def test_results_and_open_flows_add_up_to_cash(fills):
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(FILLS)
 def test_round_trip_price_averages_agree_with_its_result(fills):
     """Quantity times the difference of the averages is the result before fees, up to the averages' rounding."""

@@ -38,7 +38,7 @@ def write(record, fields):
         record[field] = value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(account=ACCOUNTS, slots=st.lists(SLOTS, min_size=3, max_size=3), again=ACCOUNTS, cursor_ns=st.integers(0, 2**62))
 def test_restore_any_state_is_bit_exact(account, slots, again, cursor_ns):
     """Two states written one over the other: the second comes back, each float by its bits."""

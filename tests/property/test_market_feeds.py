@@ -37,7 +37,7 @@ def with_holes(holes):
     return [without(rising(BARS, f"S{i}/USDT"), *rows) for i, rows in enumerate(holes)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(holes=st.lists(HOLES, min_size=1, max_size=4), capacity=st.integers(1, 20), cut=st.integers(0, BARS))
 def test_store_fed_by_a_timeline_equals_its_history(holes, capacity, cut):
     """At any moment, for any gaps and capacity, the window is the feed's history, also after a restart."""
@@ -59,7 +59,6 @@ def test_store_fed_by_a_timeline_equals_its_history(holes, capacity, cut):
                 np.testing.assert_array_equal(getattr(restarted.window(slot, capacity), field), getattr(want, field))
 
 
-@settings(deadline=None)
 @given(holes=st.lists(HOLES, min_size=1, max_size=4))
 def test_timeline_delivers_each_candle_once_in_order(holes):
     """Times rise strictly, slots rise within a moment, and the union is what went in."""
@@ -86,7 +85,7 @@ def is_possible(rows, times):
 
 
 @given(good=st.integers(1, 4), rows=st.lists(ROW, max_size=4), odd=st.sampled_from([0, 0, 0, 60]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_validation_lets_pass_what_is_possible_and_nothing_else(good, rows, odd):
     """Any numbers and times, judged against a plain reading of the rules; few rows, so no timeframe check."""
     rows = [(1, 10.0, 12.0, 9.0, 11.0, 1.0)] * good + rows
@@ -119,7 +118,7 @@ def test_decimals_used_never_exceed_what_was_written(ticks, decimals):
 
 
 @given(seed=st.integers(0, 2**63 - 1), start=st.integers(0, 10**7), bars=st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_simulated_any_part_is_possible_and_repeatable(seed, start, bars):
     """Anywhere in twenty years, for any seed: right candles, the same again, and the same as history."""
     market = {"seed": seed, "speed": 0, "symbols": ["BTC/USDT", "X/USDT"]}
@@ -145,7 +144,7 @@ def test_simulated_any_part_is_possible_and_repeatable(seed, start, bars):
 
 
 @given(holes=HOLES, after=st.integers(-1, BARS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_replay_from_any_moment_is_the_rest_of_the_whole(holes, after):
     """Stopping and going on delivers what going through delivers."""
     candles = without(rising(BARS), *[hole for hole in holes if hole not in (0, 1, 2)])

@@ -34,7 +34,7 @@ def _bytes(parts):
     return parts["account"].tobytes() + parts["slots"].tobytes()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2**32)), min_size=1, max_size=12))
 def test_snapshot_any_sequence_of_writers_reads_back_bit_for_bit(updates):
     """Both writers, in any order, for both readers."""
@@ -66,7 +66,7 @@ def _stores(segment, account, slots):
     yield place.offset, sequence
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 5), st.integers(0, 2**32), st.data())
 def test_snapshot_interrupted_after_any_store_is_the_last_complete_one(updates, seed, data):
     """A writer that dies between any two stores leaves either the old update or the new one."""
@@ -89,7 +89,7 @@ def test_snapshot_interrupted_after_any_store_is_the_last_complete_one(updates, 
         assert _bytes(readers[0].read()) == b"".join(part.tobytes() for part in after)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3000)), max_size=12))
 def test_ring_behaves_like_a_bounded_queue(steps):
     """Against a plain model: nothing twice, nothing out of order, every loss counted."""

@@ -110,7 +110,7 @@ def made(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(candles=markets(), data=st.data())
 def test_strategy_future_added_changes_no_past(variant, candles, data):
     """What it said of the first bars is bit for bit what it says when it has seen all."""
@@ -124,7 +124,7 @@ def test_strategy_future_added_changes_no_past(variant, candles, data):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(candles=markets(), data=st.data())
 def test_strategy_window_says_what_the_whole_history_says(variant, candles, data):
     """The last signal live is the backtest's: same direction, and numbers that differ by rounding at most."""
@@ -140,7 +140,7 @@ def test_strategy_window_says_what_the_whole_history_says(variant, candles, data
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(candles=markets())
 def test_strategy_stop_and_target_are_on_their_sides(variant, candles):
     """A stop is where a loss is, a target where a gain is; what opens nothing has neither."""
