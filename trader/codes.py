@@ -192,6 +192,14 @@ class ServiceState(IntEnum):
     STOPPED = 6
 
 
+class Breaker(IntEnum):
+    """The circuit breaker between errors and entries; exits and cancels pass whatever it is."""
+
+    CLOSED = 0  #: entries pass
+    OPEN = 1  #: too many errors: no entries until the cooldown is over
+    HALF_OPEN = 2  #: the cooldown is over: the next answer closes it, the next error opens it again
+
+
 class Role(IntEnum):
     """The processes; each writes a segment of its own."""
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trader.clock import boottime_ns
 from trader.core.records import EQUITY_POINT
-from trader.state.dtypes import MAX_STRATEGIES, STRATEGY
+from trader.state.dtypes import MAX_STRATEGIES, STRATEGY, VENUE
 from trader.state.latch import CompiledWriter
 from trader.state.segment import Segment
 
@@ -39,6 +39,10 @@ class Publisher:
         self._strategies = np.zeros(MAX_STRATEGIES, STRATEGY)
         self._strategies_writer = CompiledWriter(segment, "strategies")
         self._told: Sequence[StrategyRow] = ()
+        #: what is said of the exchange; whoever knows better fills it, `publish_venue` tells it
+        self.venue = np.zeros(1, VENUE)
+        self._venue_writer = CompiledWriter(segment, "venue")
+        self.publish_venue()
         self._ring = segment.ring("equity")
         self._points: list[tuple[int | float, ...]] = []
 
@@ -71,6 +75,11 @@ class Publisher:
         shown = rows[:MAX_STRATEGIES]
         self._strategies[: len(shown)] = list(shown)
         self._strategies_writer.publish(self._strategies)
+
+    def publish_venue(self) -> None:
+        """Publish what `venue` says."""
+        self.venue["updated_ns"] = boottime_ns()
+        self._venue_writer.publish(self.venue)
 
     def publish_limits(self) -> None:
         """Publish the limits in force."""

@@ -87,7 +87,38 @@ STRATEGY = np.dtype(
     ]
 )
 
-_ALL = (BEAT, SERVICE, WORKER, HEALTH, STRATEGY)
+#: what the engine says of the exchange that it listens to and trades on; all 0 without one
+VENUE = np.dtype(
+    [
+        ("exchange", "i8"),  # 1: candles come from an exchange
+        ("live", "i8"),  # 1: real orders
+        ("feed_connected", "i8"),  # 1: messages or answers arrive
+        ("feed_message_ns", "i8"),  # BOOTTIME of the last one
+        ("feed_reconnects", "i8"),
+        ("feed_differences", "i8"),  # candles that websocket and REST told differently
+        ("clock_skew_ns", "i8"),  # venue's clock less ours
+        ("maintenance", "i8"),  # 1: the venue says that it is closed for now
+        ("breaker", "i8"),  # codes.Breaker
+        ("breaker_until_ns", "i8"),  # BOOTTIME at which an open breaker tries again; 0: it is not open
+        ("errors", "i8"),  # since the engine was started
+        ("errors_in_window", "i8"),  # within recovery.error_window_seconds
+        ("errors_in_row", "i8"),
+        ("recoveries", "i8"),  # times that an answer ended a row of errors
+        ("reconciled_ns", "i8"),  # BOOTTIME of the last complete reconciliation; 0: none yet
+        ("reconciliations", "i8"),
+        ("differences", "i8"),  # unexplained and not accepted by the owner
+        ("blocked", "i8"),  # symbols in which they block entries
+        ("orders_open", "i8"),  # at the venue, protective stops included
+        ("orders_unknown", "i8"),  # their answer was lost, they are being looked up
+        ("stops_standing", "i8"),  # protective stops at the venue
+        ("stops_missing", "i8"),  # positions that have none there now
+        ("naked_ns", "i8"),  # how long positions had no stop at the venue, in all
+        ("naked_longest_ns", "i8"),  # the longest single time
+        ("updated_ns", "i8"),  # BOOTTIME
+    ]
+)
+
+_ALL = (BEAT, SERVICE, WORKER, HEALTH, STRATEGY, VENUE)
 
 #: names the records above
 STATE_HASH = int.from_bytes(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from trader.codes import Role
 from trader.core.records import ACCOUNT, EQUITY_POINT, LIMITS, SLOT
-from trader.state.dtypes import BEAT, HEALTH, MAX_STRATEGIES, SERVICE, STRATEGY, WORKER
+from trader.state.dtypes import BEAT, HEALTH, MAX_STRATEGIES, SERVICE, STRATEGY, VENUE, WORKER
 
 #: change it with any rule of this module or of `header`
 LAYOUT_VERSION = 1
@@ -175,6 +175,7 @@ def _specs(role: Role, n_symbols: int) -> tuple[Spec, ...]:
             SlotSpec("book", (("account", ACCOUNT, 1), ("slots", SLOT, n_symbols))),
             SlotSpec("limits", (("limits", LIMITS, 1),)),
             SlotSpec("strategies", (("strategies", STRATEGY, MAX_STRATEGIES),)),
+            SlotSpec("venue", (("venue", VENUE, 1),)),
             RingSpec("equity", EQUITY_POINT, EQUITY_CAPACITY),
         )
     if role is Role.MONITOR:

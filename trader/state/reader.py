@@ -132,6 +132,10 @@ class StateReader:
         named: Records = found[found["name"] != b""]
         return named
 
+    def venue(self) -> np.void:
+        """Return what the engine says of its exchange: a record of dtype `VENUE`."""
+        return self._of(Role.ENGINE, lambda mapped: _one(mapped.reader("venue").read()["venue"]))
+
     def beat(self, role: Role | str) -> np.void:
         """Return a worker's last beat: a record of dtype `BEAT`."""
         return self._of(as_role(role), lambda mapped: _one(mapped.reader("beat").read()["beat"]))

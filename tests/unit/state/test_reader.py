@@ -12,7 +12,7 @@ from trader.clock import boottime_ns
 from trader.codes import Role
 from trader.core.records import EQUITY_POINT, LIMITS
 from trader.errors import LayoutMismatch, NotRunning, SegmentMissing, UnreadableSlot
-from trader.state.dtypes import BEAT, HEALTH, SERVICE, WORKER
+from trader.state.dtypes import BEAT, HEALTH, SERVICE, VENUE, WORKER
 from trader.state.paths import InstancePaths
 from trader.state.reader import ALIVE_CHECK_NS, StateReader
 from trader.state.segment import Segment
@@ -220,3 +220,11 @@ def test_reader_imports_no_compiler():
     """Numba would cost the dashboard and every command 100 MiB."""
     code = "import sys, trader.state.reader; sys.exit('numba' in sys.modules or 'llvmlite' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_venue_comes_from_the_engine(service):
+    """What the engine says of its exchange is read by itself."""
+    engine = service.start(Role.ENGINE, 1)
+    engine.writer("venue").publish(_record(VENUE, live=1, differences=2))
+    found = StateReader(service.paths).venue()
+    assert (found["live"], found["differences"]) == (1, 2)
