@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from trader.backtest.history import History
-from trader.backtest.metrics import Curve, daily_equity, simple_returns
 from trader.backtest.result import BacktestResult, Trade, monthly, thinned
 from trader.clock import NS_PER_S, format_utc
 from trader.domain.market import FloatArray, IntArray
+from trader.domain.metrics import Curve, daily_equity, simple_returns
 from trader.errors import TraderError
 
 #: points of a curve, and candles of a chart, at most: more than a screen has columns

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trader.backtest.metrics import Curve, Metrics, daily_equity
 from trader.clock import NS_PER_S, format_utc
 from trader.config.sections import Config
 from trader.domain.market import FloatArray, IntArray
+from trader.domain.metrics import Curve, Metrics, daily_equity
 
 #: how many points of the equity curve a JSON document has at most
 CURVE_POINTS = 2000

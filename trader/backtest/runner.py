@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from trader.backtest import history as candles_of
 from trader.backtest.history import History
-from trader.backtest.metrics import Curve, Trips, daily_equity, measure, sharpe, simple_returns, worst_drawdown
-from trader.backtest.metrics import cagr as growth
 from trader.backtest.opinions import Columns, ask, stack
 from trader.backtest.result import BacktestResult, Baseline, Held, StrategyFailures, Trade, groups_of
 from trader.clock import NS_PER_DAY, NS_PER_S, format_utc
@@ -25,6 +23,8 @@ from trader.config.sections import Config
 from trader.core.history import Log, new_log, opinion_of, play
 from trader.core.records import fund, new_desk, new_slots
 from trader.domain.market import FloatArray, IntArray
+from trader.domain.metrics import Curve, Trips, daily_equity, measure, sharpe, simple_returns, worst_drawdown
+from trader.domain.metrics import cagr as growth
 from trader.errors import ConfigError, KernelError
 from trader.market.instruments import write_instruments
 from trader.risk.manager import EnhancedRiskManager

@@ -25,13 +25,13 @@ from typing import Any, Self
 import numpy as np
 
 from trader.backtest.history import History
-from trader.backtest.metrics import Metrics, daily_equity, measure, simple_returns
 from trader.backtest.opinions import Columns, ask
 from trader.backtest.runner import bind, curve_of, interval_ns, positions, simulate, trips_of
 from trader.backtest.settings import with_values
 from trader.backtest.significance import Deflated, deflated_sharpe, observed_sharpe
 from trader.config.sections import Config
 from trader.domain.market import Candles, FloatArray
+from trader.domain.metrics import Metrics, daily_equity, measure, simple_returns
 from trader.errors import ConfigError, TraderError
 
 Progress = Callable[[str, float], None]

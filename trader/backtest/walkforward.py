@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from trader.backtest.metrics import Metrics, cagr, sharpe, sortino, worst_drawdown
 from trader.backtest.sweep import Sweeper
 from trader.clock import NS_PER_DAY, format_utc
 from trader.domain.market import FloatArray
+from trader.domain.metrics import Metrics, cagr, sharpe, sortino, worst_drawdown
 from trader.errors import ConfigError
 
 Progress = Callable[[str, float], None]

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trader.backtest.metrics import Curve, Metrics, Trips, longest_run, measure, sharpe, sortino, worst_drawdown
 from trader.clock import NS_PER_DAY, NS_PER_S, parse_utc
+from trader.domain.metrics import Curve, Metrics, Trips, longest_run, measure, sharpe, sortino, worst_drawdown
 
 START_NS = parse_utc("2024-01-01")
 HOUR_NS = 3600 * NS_PER_S
