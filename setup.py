@@ -37,6 +37,8 @@ TEST = [
     "hypothesis>=6.100",
     "psutil>=6",
     "selenium>=4.25",
+    "axe-core-python>=0.1",
+    "schemathesis>=4.10",
     "distributed>=2024.8",
     "empyrical-reloaded>=0.5.12",
 ]
