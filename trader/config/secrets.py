@@ -6,10 +6,11 @@ import hmac
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from trader.config.sections import SecretConfig
+from trader.config.sections import CredentialsConfig, SecretConfig
 from trader.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
@@ -79,6 +80,54 @@ def resolve(config: SecretConfig, key: str, environ: Mapping[str, str] | None = 
     if not value:
         raise ConfigError(f"{key}: {place} is empty")
     return Secret(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The venue's keys, fetched."""
+
+    api_key: Secret
+    secret: Secret
+    password: Secret | None = None
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Return the secrets themselves, to be hidden from logs."""
+        given = (self.api_key, self.secret, self.password)
+        return tuple(one.reveal() for one in given if one is not None)
+
+
+def resolve_credentials(config: CredentialsConfig, environ: Mapping[str, str] | None = None) -> Credentials | None:
+    """Fetch the venue's keys from where the configuration says they are.
+
+    Parameters
+    ----------
+    config : CredentialsConfig
+        Section `credentials`.
+    environ : mapping, optional
+        Environment to look into; the process's own by default.
+
+    Returns
+    -------
+    Credentials or None
+        None when no key is configured.
+
+    Raises
+    ------
+    ConfigError
+        When one of key and secret is missing, or can not be fetched; names the place, never the value.
+    """
+    if config.api_key is None and config.secret is None:
+        return None
+    if config.api_key is None or config.secret is None:
+        missing = "api_key" if config.api_key is None else "secret"
+        raise ConfigError(f"credentials.{missing}: is missing: a venue's key and its secret belong together")
+    password = resolve(config.password, "credentials.password", environ) if config.password else None
+    return Credentials(
+        resolve(config.api_key, "credentials.api_key", environ),
+        resolve(config.secret, "credentials.secret", environ),
+        password,
+    )
 
 
 def _credential(name: str, key: str, environ: Mapping[str, str]) -> Path:

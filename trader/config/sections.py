@@ -25,6 +25,7 @@ Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 OptionalFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -90,6 +91,16 @@ class MarketConfig(Section):
         default=True,
         description="exchange: websockets where the venue has them, REST otherwise.",
         json_schema_extra=ENGINE,
+    )
+    sandbox: bool = Field(
+        default=False,
+        description="exchange: the venue's sandbox, refused where it has none that is known to be safe.",
+        json_schema_extra=SERVICE,
+    )
+    max_clock_skew_seconds: Seconds = Field(
+        5.0,
+        description="exchange: how far this machine's clock may be off the venue's before entries are refused.",
+        json_schema_extra=HOT,
     )
     stale_after_seconds: Seconds | None = Field(
         None,
@@ -357,6 +368,162 @@ class CredentialsConfig(Section):
 
 class LlmConfig(Section):
     """Section `llm`: the model behind the strategy `llm`; read by `trader.strategy.llm`."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether the strategy `llm` may be used: asking a model costs money.",
+        json_schema_extra=ENGINE,
+    )
+    mode: Literal["live", "record", "replay"] = Field(
+        "live",
+        description="live: ask. record: ask only what the records have no answer to. replay: answer from the "
+        "records, no socket is opened.",
+        json_schema_extra=ENGINE,
+    )
+    on_missing_record: Literal["error", "hold"] = Field(
+        "error",
+        description="replay: what to do about a question that the records have no answer to.",
+        json_schema_extra=ENGINE,
+    )
+    base_url: str = Field(
+        "https://openrouter.ai/api/v1",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="OpenRouter, or any server that speaks OpenAI's chat completions (llama.cpp, vLLM).",
+        json_schema_extra=ENGINE,
+    )
+    api_key: SecretConfig | None = Field(
+        None,
+        description="The key: {env: NAME}, {file: PATH} or {credential: NAME}; null: see api_key_env.",
+        json_schema_extra=ENGINE,
+    )
+    api_key_env: str | None = Field(
+        "OPENROUTER_API_KEY",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Environment variable with the key, where api_key is null. A server on loopback needs no key.",
+        json_schema_extra=ENGINE,
+    )
+    model: str = Field(
+        "deepseek/deepseek-chat-v3.1",
+        pattern=r"^[\w./:@-]{1,200}$",
+        description="The model's name at the server. There is no second one: another model is another strategy.",
+        json_schema_extra=ENGINE,
+    )
+    routing: bool = Field(
+        default=True,
+        description="Send OpenRouter's own fields (provider, reasoning); false for servers that refuse them.",
+        json_schema_extra=ENGINE,
+    )
+    provider_order: tuple[str, ...] = Field(
+        (), description="Providers to ask, in this order; no other one then.", json_schema_extra=ENGINE
+    )
+    quantizations: tuple[str, ...] = Field(
+        (), description="Quantizations that may answer, as in fp8.", json_schema_extra=ENGINE
+    )
+    max_price_prompt_usd_per_mtok: Usd = Field(
+        1.0, description="Most that a million prompt tokens may cost [USD]; reserved at this.", json_schema_extra=ENGINE
+    )
+    max_price_completion_usd_per_mtok: Usd = Field(
+        3.0,
+        description="Most that a million completion tokens may cost [USD]; reserved at this.",
+        json_schema_extra=ENGINE,
+    )
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = Field(
+        0.0, description="Sampling temperature.", json_schema_extra=ENGINE
+    )
+    seed: int | None = Field(7, description="Seed for servers that honour one; null: none.", json_schema_extra=ENGINE)
+    reasoning_enabled: bool = Field(
+        default=False, description="Let the model think aloud first; billed as output.", json_schema_extra=ENGINE
+    )
+    max_tokens: Annotated[int, Field(ge=64, le=100_000)] = Field(
+        2_000, description="Tokens of a reply, at most.", json_schema_extra=ENGINE
+    )
+    period_s: Seconds = Field(
+        150.0,
+        description="Market seconds between two questions, on a grid; asked in the cycle that follows.",
+        json_schema_extra=ENGINE,
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = Field(
+        60.0, description="For the whole question, retries included [s].", json_schema_extra=ENGINE
+    )
+    max_retries: Annotated[int, Field(ge=0, le=5)] = Field(
+        1, description="Further tries where another one can help.", json_schema_extra=ENGINE
+    )
+    max_decision_age_s: Seconds | None = Field(
+        None,
+        description="Market seconds after which a decision that was not yet acted on is dropped; null: twice the "
+        "longer of a candle and a cycle.",
+        json_schema_extra=ENGINE,
+    )
+    max_slip_bps: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = Field(
+        100.0,
+        description="A decision is dropped when the price has moved further than this since [1e-4].",
+        json_schema_extra=ENGINE,
+    )
+    min_confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.6, description="An open with less confidence is a hold; size never follows it.", json_schema_extra=ENGINE
+    )
+    max_risk_frac: Fraction = Field(
+        0.01, description="Equity that a decision may put at risk, at most, 0..1.", json_schema_extra=ENGINE
+    )
+    min_reward_risk: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        1.2, description="Reward over risk after fees and slippage, at least.", json_schema_extra=ENGINE
+    )
+    min_stop_atr: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        0.5, description="Distance of the stop in average true ranges, at least.", json_schema_extra=ENGINE
+    )
+    max_stop_frac: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.10, description="Distance of the stop as a fraction of the price, at most.", json_schema_extra=ENGINE
+    )
+    max_hold_minutes: Annotated[int, Field(ge=1, le=525_600)] = Field(
+        10_080, description="Longest holding time that a decision may ask for [min].", json_schema_extra=ENGINE
+    )
+    min_hold_s: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] = Field(
+        300.0,
+        description="Market seconds before the model may close what it opened; exit plans wait for nothing.",
+        json_schema_extra=ENGINE,
+    )
+    max_entries_per_hour: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        4, description="Entries by the model in an hour, at most.", json_schema_extra=ENGINE
+    )
+    max_entries_per_day: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        10, description="Entries by the model on a UTC day, at most.", json_schema_extra=ENGINE
+    )
+    cooldown_s: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] = Field(
+        900.0, description="Market seconds without an entry in a symbol after its last close.", json_schema_extra=ENGINE
+    )
+    max_calls_per_day: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        600, description="Calls on a UTC day, retries included.", json_schema_extra=ENGINE
+    )
+    max_usd_per_day: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        5.0, description="Spent and reserved on a UTC day, at most [USD].", json_schema_extra=ENGINE
+    )
+    breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        3, description="Failures in a row after which the model is left alone.", json_schema_extra=ENGINE
+    )
+    breaker_cooldown_s: Seconds = Field(
+        900.0, description="How long, before one question tries it again [s].", json_schema_extra=ENGINE
+    )
+    training_cutoff: str | None = Field(
+        None,
+        description="UTC date up to which the model has read the past: backtests before it are labelled contaminated.",
+        json_schema_extra=ENGINE,
+    )
+    record_path: str = Field(
+        "llm",
+        min_length=1,
+        description="Folder of the decision records, a file a UTC day, relative to the data folder.",
+        json_schema_extra=ENGINE,
+    )
+
+    @field_validator("training_cutoff")
+    @classmethod
+    def _cutoff_is_a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_utc(value)
+            except ValueError:
+                raise ValueError(f"{value!r} is no date: write 2025-01-31") from None
+        return value
 
 
 class NotificationsConfig(Section):
