@@ -110,6 +110,8 @@ class Veto(IntFlag):
     BOOKS = 1 << 1  #: account and positions contradict each other
     ENGINE = 1 << 2  #: the engine is silent
     DISK = 1 << 3  #: the data folder is almost full
+    CLOCK = 1 << 4  #: live: our clock and the venue's are too far apart
+    RECONCILE = 1 << 5  #: live: nobody has compared with the venue for too long
 
 
 VETO_TEXT: dict[Veto, str] = {
@@ -117,7 +119,17 @@ VETO_TEXT: dict[Veto, str] = {
     Veto.BOOKS: "equity is not cash and positions together; run `trader verify`",
     Veto.ENGINE: "the engine has been silent for too long",
     Veto.DISK: "the data folder is almost full; free disk space",
+    Veto.CLOCK: "the clock is too far from the venue's; look at the time service (timedatectl)",
+    Veto.RECONCILE: "nothing was compared with the venue for too long; look at the exchange's errors in the log",
 }
+
+
+class Level(IntEnum):
+    """How bad a health check's finding is."""
+
+    OK = 0
+    WARNING = 1  #: an owner should look; trading goes on
+    GRAVE = 2  #: nothing may be opened until it clears
 
 
 class Reason(IntEnum):
@@ -137,6 +149,17 @@ class Reason(IntEnum):
     INVALIDATED = 11  #: an invalidation rule of the exit plan came true
     REVERSAL = 12  #: an opposite signal
     UNEXPLAINED = 13  #: adopted from the venue by reconciliation
+
+
+class RuleKind(IntEnum):
+    """What an invalidation rule of an exit plan looks at."""
+
+    NONE = 0
+    CLOSE_BELOW = 1  #: a candle of its timeframe closed below its level
+    CLOSE_ABOVE = 2  #: a candle of its timeframe closed above its level
+    RSI_BELOW = 3  #: the RSI was below its level when a candle of its timeframe closed
+    RSI_ABOVE = 4  #: the RSI was above its level when a candle of its timeframe closed
+    AGE_OVER = 5  #: the position has been held for longer
 
 
 class CoreEvent(IntEnum):

@@ -14,6 +14,13 @@ import numpy as np
 
 from trader.codes import N_LIMITS
 
+#: invalidation rules that a position has room for, and how many of them the configuration and a signal may bring
+MAX_RULES = 8
+MAX_DEFAULT_RULES = MAX_SIGNAL_RULES = MAX_RULES // 2
+
+#: indicators over candles of a timeframe that are kept for the rules of one symbol
+MAX_GAUGES = 4
+
 #: the one account that all symbols trade on
 ACCOUNT = np.dtype(
     [
@@ -73,6 +80,15 @@ LIMITS = np.dtype(
         ("break_even_after_frac", "f8"),  # gain from which on the stop moves to the entry; NaN: never
         ("break_even_lock_frac", "f8"),  # how far beyond the entry it moves
         ("max_hold_ns", "i8"),  # 0: no time exit
+        ("bar_ns", "i8"),  # length of the market's candles
+        ("max_correlated_exposure_frac", "f8"),  # NaN: no such limit
+        ("correlation_bars", "i8"),  # returns that a correlation is over
+        ("correlation_threshold", "f8"),  # from which on two symbols count as one
+        ("rules", "i8"),  # invalidations that every position gets
+        ("rule_kind", "i8", (MAX_DEFAULT_RULES,)),  # as in SLOT
+        ("rule_frame_ns", "i8", (MAX_DEFAULT_RULES,)),
+        ("rule_period", "i8", (MAX_DEFAULT_RULES,)),
+        ("rule_level", "f8", (MAX_DEFAULT_RULES,)),
         ("config_epoch", "i8"),
     ]
 )
@@ -143,6 +159,16 @@ SLOT = np.dtype(
         ("range_mean", "f8"),  # average true range so far (Wilder)
         ("range_count", "i8"),  # candles in it, at most LIMITS.atr_bars
         ("atr", "f8"),  # the same once it has enough candles; NaN: not yet
+        ("correlation", "f8"),  # with the symbol of the last request that asked; NaN: not known
+        # indicators that invalidation rules may look at (RSI of Wilder), each over closes of its timeframe
+        ("watched_close", "f8"),  # of the last candle while rules or gauges look; NaN: none yet
+        ("gauges", "i8"),
+        ("gauge_frame_ns", "i8", (MAX_GAUGES,)),  # 0: the market's own candles
+        ("gauge_period", "i8", (MAX_GAUGES,)),
+        ("gauge_count", "i8", (MAX_GAUGES,)),  # closes so far, at most period + 1
+        ("gauge_close", "f8", (MAX_GAUGES,)),  # the last one
+        ("gauge_up", "f8", (MAX_GAUGES,)),  # average rise
+        ("gauge_down", "f8", (MAX_GAUGES,)),  # average fall
         # position
         ("quantity", "f8"),  # signed: > 0 long, < 0 short, 0 flat
         ("entry_price", "f8"),  # average
@@ -162,6 +188,11 @@ SLOT = np.dtype(
         ("break_even_stop", "f8"),  # where to
         ("best_price", "f8"),  # best price since entry, for the trailing stop
         ("expires_ns", "i8"),  # 0: never
+        ("rules", "i8"),  # invalidations of the position, or of the entry in flight
+        ("rule_kind", "i8", (MAX_RULES,)),  # codes.RuleKind
+        ("rule_frame_ns", "i8", (MAX_RULES,)),  # timeframe, 0: the market's own; of AGE_OVER the age
+        ("rule_period", "i8", (MAX_RULES,)),  # of the RSI
+        ("rule_level", "f8", (MAX_RULES,)),  # price [quote per base] or RSI
         # order in flight (paper and backtest: a market order for the next price)
         ("pending_lots", "i8"),  # signed; 0: none
         ("pending_quantity", "f8"),  # the same in base units
@@ -188,6 +219,12 @@ CANDLE = np.dtype(
     ]
 )
 
+#: one invalidation on its way into a slot
+RULE = np.dtype([("kind", "i8"), ("frame_ns", "i8"), ("period", "i8"), ("level", "f8")])
+
+#: a close kept for correlations; its place follows from its time
+CLOSE = np.dtype([("close_ns", "i8"), ("close", "f8")])
+
 #: what a kernel says has happened, for the shell to journal
 CORE_EVENT = np.dtype(
     [
@@ -202,6 +239,7 @@ CORE_EVENT = np.dtype(
         ("fee", "f8"),
         ("pnl", "f8"),  # realised by this event, net of all fees of the closed part
         ("reason", "i8"),  # codes.Reason, or codes.Halt for HALTED and RESUMED
+        ("rule", "i8"),  # which invalidation came true, from 1 on; 0: none
         ("position_id", "i8"),
         ("time_ns", "i8"),
     ]
@@ -218,6 +256,12 @@ EQUITY_POINT = np.dtype(
         ("realised_pnl", "f8"),
         ("open_positions", "i8"),
         ("round_trips", "i8"),
+        ("wins", "i8"),
+        ("day_start_equity", "f8"),
+        ("day_trades", "i8"),
+        ("max_drawdown_frac", "f8"),
+        ("cycles", "i8"),
+        ("decisions", "i8"),
     ]
 )
 
@@ -225,7 +269,7 @@ EQUITY_POINT = np.dtype(
 EVENTS_PER_SLOT = 4
 EVENTS_EXTRA = 8
 
-_ALL = (ACCOUNT, LIMITS, GATE, REQUEST, VERDICT, DESK, SLOT, CANDLE, CORE_EVENT, EQUITY_POINT)
+_ALL = (ACCOUNT, LIMITS, GATE, REQUEST, VERDICT, DESK, SLOT, CANDLE, RULE, CLOSE, CORE_EVENT, EQUITY_POINT)
 
 #: names the layouts above; a segment written with another hash is not read
 SCHEMA_HASH = int.from_bytes(
@@ -236,7 +280,13 @@ SCHEMA_HASH = int.from_bytes(
 def new_desk() -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Return an empty desk: shape (1,), dtype `DESK`, with no target and no trailing stop."""
     desk = np.zeros(1, DESK)
-    for field in ("take_profit_frac", "trailing_stop_frac", "trailing_stop_atr", "break_even_after_frac"):
+    for field in (
+        "take_profit_frac",
+        "trailing_stop_frac",
+        "trailing_stop_atr",
+        "break_even_after_frac",
+        "max_correlated_exposure_frac",
+    ):
         desk["limits"][field] = np.nan
     desk["limits"]["leverage"] = 1.0
     return desk
@@ -251,6 +301,8 @@ def new_slots(count: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         "target_price",
         "close_price",
         "atr",
+        "correlation",
+        "watched_close",
         "trailing_stop_frac",
         "trailing_stop_atr",
         "trailing_price",
@@ -270,6 +322,11 @@ def new_slots(count: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
 def new_events(slots: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Return room for the events of one kernel call over `slots` symbols, dtype `CORE_EVENT`."""
     return np.zeros(slots * EVENTS_PER_SLOT + EVENTS_EXTRA, CORE_EVENT)
+
+
+def new_closes(slots: int, bars: int) -> np.ndarray[tuple[int, ...], np.dtype[np.void]]:
+    """Return room for the closes that correlations over `bars` returns need, dtype `CLOSE`; `bars` may be 0."""
+    return np.zeros((slots, bars + 1), CLOSE)
 
 
 def fund(desk: np.ndarray[tuple[int], np.dtype[np.void]], capital: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,12 +45,13 @@ class Publisher:
         self._venue_writer = CompiledWriter(segment, "venue")
         self.publish_venue()
         self._ring = segment.ring("equity")
-        self._points: list[tuple[int | float, ...]] = []
+        # a view of those fields: one call turns them into a tuple
+        self._point = desk["account"][["event_ns", *(EQUITY_POINT.names or ())[1:]]]
+        self._points: list[Any] = []  # tuples
 
     def note_equity(self) -> None:
         """Remember the account's equity as one point of the curve, to be published with the next commit."""
-        account = self._account[0]
-        self._points.append(_point(account))
+        self._points.append(self._point.item())
 
     def publish(self) -> None:
         """Publish account and slots as one snapshot, then the points noted since the last call."""
@@ -84,16 +86,3 @@ class Publisher:
     def publish_limits(self) -> None:
         """Publish the limits in force."""
         self._limits_writer.publish(self._limits)
-
-
-def _point(account: np.void) -> tuple[int | float, ...]:
-    return (
-        account["event_ns"],
-        account["equity"],
-        account["cash"],
-        account["gross_exposure"],
-        account["drawdown_frac"],
-        account["realised_pnl"],
-        account["open_positions"],
-        account["round_trips"],
-    )

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
-from trader.codes import VETO_TEXT, Veto
+from trader.codes import VETO_TEXT, Level, Veto
 from trader.state.reader import Book
 
 #: an engine that is silent for this long gets no clearance [s]
@@ -24,14 +23,6 @@ DISK_GRAVE_BYTES = 32 * 2**20
 DISK_LOW_BYTES = 512 * 2**20
 #: relative difference between equity and cash plus positions that rounding can explain
 BOOKS_TOLERANCE_FRAC = 1e-9
-
-
-class Level(IntEnum):
-    """How bad it is."""
-
-    OK = 0
-    WARNING = 1
-    GRAVE = 2
 
 
 @dataclass(frozen=True, slots=True)

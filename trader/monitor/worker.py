@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trader.clock import NS_PER_S, boottime_ns, utc_ns
-from trader.codes import Role, ServiceState, Veto
+from trader.codes import Level, Role, ServiceState, Veto
 from trader.config.sections import Config
 from trader.errors import ControlError, TraderError
 from trader.ledger.metrics import HealthChange, MetricsStore, Snapshot
 from trader.monitor import health
-from trader.monitor.health import Check, Level, Observed
+from trader.monitor.health import Check, Observed
 from trader.monitor.performance import SnapshotPicker, with_account
 from trader.process.context import WorkerContext
 from trader.process.worker import Beat

@@ -118,7 +118,23 @@ VENUE = np.dtype(
     ]
 )
 
-_ALL = (BEAT, SERVICE, WORKER, HEALTH, STRATEGY, VENUE)
+#: how many health checks the monitor tells about
+MAX_CHECKS = 40
+
+#: one health check's last answer; a row without a name is empty
+CHECK = np.dtype(
+    [
+        ("name", "S24"),
+        ("level", "i8"),  # codes.Level
+        ("value", "f8"),  # NaN: could not be told
+        ("bound", "f8"),  # NaN: there is none
+        ("unit", "S16"),  # of both
+        ("since_ns", "i8"),  # UTC: on this level since then
+        ("text", "S296"),  # UTF-8: what it means, and what to do
+    ]
+)
+
+_ALL = (BEAT, SERVICE, WORKER, HEALTH, STRATEGY, VENUE, CHECK)
 
 #: names the records above
 STATE_HASH = int.from_bytes(

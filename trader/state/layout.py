@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from trader.codes import Role
 from trader.core.records import ACCOUNT, EQUITY_POINT, LIMITS, SLOT
-from trader.state.dtypes import BEAT, HEALTH, MAX_STRATEGIES, SERVICE, STRATEGY, VENUE, WORKER
+from trader.state.dtypes import BEAT, CHECK, HEALTH, MAX_CHECKS, MAX_STRATEGIES, SERVICE, STRATEGY, VENUE, WORKER
 
 #: change it with any rule of this module or of `header`
 LAYOUT_VERSION = 1
@@ -184,6 +184,7 @@ def _specs(role: Role, n_symbols: int) -> tuple[Spec, ...]:
             WordSpec("veto_mask"),
             beat,
             SlotSpec("health", (("health", HEALTH, 1),)),
+            SlotSpec("checks", (("checks", CHECK, MAX_CHECKS),)),
         )
     return (beat,)
 

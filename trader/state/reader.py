@@ -114,6 +114,12 @@ class StateReader:
         """Return the monitor's last findings: a record of dtype `HEALTH`."""
         return self._of(Role.MONITOR, lambda mapped: _one(mapped.reader("health").read()["health"]))
 
+    def checks(self) -> Records:
+        """Return the monitor's health checks, worst first: records of dtype `CHECK`."""
+        found: Records = self._of(Role.MONITOR, lambda mapped: mapped.reader("checks").read()["checks"])
+        named: Records = found[found["name"] != b""]
+        return named
+
     def book(self) -> Book:
         """Return account and positions of one moment."""
         return self._of(Role.ENGINE, _book)
