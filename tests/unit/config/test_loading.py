@@ -120,7 +120,7 @@ def test_load_many_problems_reports_all_in_line_order():
             "engine: {enable_trading: true}\nmarket: {source: exchange}",
             "f.yaml:1: engine.enable_trading: real orders need credentials.api_key and credentials.secret",
         ),
-        ("llm: {model: x}", "f.yaml:1: llm.model: unknown key; this section has no keys"),
+        ("llm: {modell: x}", "f.yaml:1: llm.modell: unknown key; did you mean model?"),
         ("dashboard: {enable: maybe}", "f.yaml:1: dashboard.enable: must be true or false, was 'maybe'"),
         ("a: 1\na: 2", "f.yaml:2: a: stands twice, in line 1 as well: remove one"),
         ("1: 2", "f.yaml:1: the key 1 is no text: put it in quotes"),
