@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ccxt
 import pytest
+from ccxt.base import errors
 
 from trader.clock import NS_PER_S
 from trader.codes import Breaker
@@ -75,7 +76,7 @@ def test_classify_error_by_its_nearest_listed_ancestor(error, kind):
 
 def test_classify_every_class_of_ccxt_has_a_kind():
     """No class of ccxt falls to OTHER but the two roots that nothing raises."""
-    classes = [item for item in vars(ccxt.base.errors).values() if isinstance(item, type)]
+    classes = [item for item in vars(errors).values() if isinstance(item, type)]
     assert {cls.__name__ for cls in classes if classify(cls()) is Kind.OTHER} <= {"BaseError", "UnsubscribeError"}
     assert set(RULES) == set(Kind)
 
@@ -177,7 +178,7 @@ def test_statistics_count_what_happened(manager, clock):
     assert found.errors_per_hour == pytest.approx(8.0)
     assert found.recovery_rate == 0.5
     assert found.recent_types == (("RequestTimeout", 3), ("ValueError", 1))
-    clock.wait(3600)
+    clock.wait(3601)
     assert manager.statistics().in_window == 0
 
 
