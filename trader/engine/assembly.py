@@ -22,7 +22,8 @@ from trader.errors import ConfigError
 from trader.execution.paper import PaperVenue
 from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
-from trader.market.factory import open_feed
+from trader.market.connection import ExchangeConnection
+from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
 from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
@@ -50,6 +51,14 @@ class Assembly:
     router: OrderRouter
     engine: AutonomousDecisionEngine
     publisher: Publisher
+    connection: ExchangeConnection | None = None  #: to the venue, where the market is one
+
+    async def close(self) -> None:
+        """Let go of the market, the venue and the ledger."""
+        self.feed.close()
+        if self.connection is not None:
+            await self.connection.close()
+        self.ledger.close()
 
     def check_reload(self, config: Config) -> None:
         """Raise a TraderError when a new configuration can't be put in force here."""
@@ -106,12 +115,18 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         When a part can't be built.
     """
     config = context.config
-    if config.engine.enable_trading or config.market.source == "exchange":
-        raise ConfigError("market.source exchange and engine.enable_trading are not supported by this version")
-    feed = open_feed(config)
-    await feed.open()
+    if config.engine.enable_trading:
+        raise ConfigError("engine.enable_trading is not supported by this version")
     symbols = tuple(config.market.symbols)
     bound = bind_strategies(config)
+    connection = make_connection(config)
+    feed = open_feed(config, connection, lookback_bars(bound))
+    try:
+        await feed.open()
+    except BaseException:
+        if connection is not None:
+            await connection.close()
+        raise
     desk, slots = new_desk(), new_slots(len(symbols))
     write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
@@ -156,7 +171,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED)
     publisher = Publisher(segment, desk, slots)
     publisher.publish_limits()
-    return Assembly(config, feed, store, ledger, risk, router, engine, publisher)
+    return Assembly(config, feed, store, ledger, risk, router, engine, publisher, connection)
 
 
 def bind_strategies(config: Config) -> tuple[Bound, ...]:

@@ -90,7 +90,7 @@ class EngineService:
         else:
             await self._run_paced(events)
         await self._commit_until_written()
-        self._close()
+        await self._close()
         if not self._stopping.is_set():
             log.info("the market has ended at %s", format_utc(self._beat.market_ns))
 
@@ -98,9 +98,8 @@ class EngineService:
         """Let the current step end, then leave `run`."""
         self._stopping.set()
 
-    def _close(self) -> None:
-        self._parts.feed.close()
-        self._parts.ledger.close()
+    async def _close(self) -> None:
+        await self._parts.close()
         self._lock.release()
 
     # --------------------------------------------------------------- the market
@@ -138,6 +137,7 @@ class EngineService:
                     self._step(event)
                     coming = asyncio.ensure_future(anext(events, None))
                 elif not self._parts.feed.waits:
+                    self._judge_feed()
                     self._parts.engine.on_time(self._parts.feed.now_ns(), self._fence.read())
                 self._commit()
         finally:
@@ -146,7 +146,22 @@ class EngineService:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
+    def _judge_feed(self) -> None:
+        """Halt entries while a venue's data is stale, being caught up with, or its clock and ours differ too much."""
+        health = self._parts.feed.health()
+        if health is None:
+            return
+        engine = self._parts.engine
+        if health.connected:
+            self._beat.fed()
+        if health.unfit and not engine.halts & Halt.FEED:
+            log.warning("market data: %s", health.unfit)
+            engine.halt(Halt.FEED)
+        elif not health.unfit and engine.halts & Halt.FEED:
+            engine.lift(Halt.FEED)
+
     def _step(self, event: MarketEvent) -> None:
+        self._judge_feed()
         self._parts.engine.on_market(event, self._fence.read())
         self._parts.publisher.note_equity()
         self._beat.iterations += 1

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trader.config.secrets import Credentials
 from trader.config.sections import Config
 from trader.errors import ConfigError
 from trader.market.feed import Feed
 
+if TYPE_CHECKING:
+    from trader.market.connection import ExchangeConnection
 
-def open_feed(config: Config) -> Feed:
+
+def make_connection(
+    config: Config, credentials: Credentials | None = None, on_error: Callable[[BaseException], None] | None = None
+) -> ExchangeConnection | None:
+    """Return the connection to the configured venue, not opened yet; None when no venue is configured.
+
+    Parameters
+    ----------
+    config : Config
+        Its section `market` is read.
+    credentials : Credentials, optional
+        Keys; market data needs none.
+    on_error : callable, optional
+        Told of every error in the background.
+
+    Raises
+    ------
+    ConfigError
+        When the venue can not be what the section says.
+    """
+    if config.market.source != "exchange":
+        return None
+    from trader.market.connection import ExchangeConnection
+
+    return ExchangeConnection(config.market, credentials=credentials, on_error=on_error)
+
+
+def open_feed(config: Config, connection: ExchangeConnection | None = None, history_bars: int = 0) -> Feed:
     """Return the feed that the configuration names, not opened yet.
 
     Parameters
     ----------
     config : Config
         Its section `market` is read.
+    connection : ExchangeConnection, optional
+        To the venue, where the market is one.
+    history_bars : int
+        How far strategies look back, in candles; a venue is asked for as many at the start.
 
     Returns
     -------
@@ -34,4 +71,8 @@ def open_feed(config: Config) -> Feed:
         from trader.market.simulated import SimulatedFeed
 
         return SimulatedFeed(config.market)
-    raise ConfigError(f"market.source: {source}: this version trades replay and simulated markets; choose one of them")
+    from trader.market.exchange_feed import ExchangeFeed
+
+    if connection is None:
+        raise ConfigError("market.source: exchange needs a connection to its venue")
+    return ExchangeFeed(connection, history_bars=history_bars, stale_after_s=config.market.stale_after_seconds)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from trader.domain.instrument import Instrument
 from trader.domain.market import Candles, MarketEvent
+
+
+@dataclass(frozen=True, slots=True)
+class FeedHealth:
+    """How a feed from a venue is doing."""
+
+    connected: bool  #: messages or answers arrive
+    streaming: bool  #: messages arrive
+    message_ns: int  #: when the last of either came [ns, CLOCK_BOOTTIME]; 0: none yet
+    behind_s: float  #: age of the last event [s]
+    skew_ns: int  #: venue's clock less ours
+    reconnects: int
+    differences: int  #: closed candles that stream and request told differently
+    gaps: int  #: candles that the venue does not have
+    unfit: str  #: why nothing may be opened on this data; "" when there is no reason
 
 
 class Feed(Protocol):
@@ -86,6 +102,9 @@ class Feed(Protocol):
         MarketEvent
             Its candles are a view: copy what is kept.
         """
+
+    def health(self) -> FeedHealth | None:
+        """Return how a feed from a venue is doing; None for one that needs no network."""
 
     def close(self) -> None:
         """Let go of what `open` took."""

@@ -136,6 +136,9 @@ class ReplayFeed:
         """Return market time now [ns UTC]."""
         return self._pacer.market_now_ns() if self._pacer else self.start_ns
 
+    def health(self) -> None:
+        """Return None: there is no network that could fail."""
+
     def close(self) -> None:
         """Let go of the candles."""
         self._timeline = None

@@ -117,6 +117,9 @@ class SimulatedFeed:
         """Return market time now [ns UTC]."""
         return self._pacer.market_now_ns() if self._pacer else EPOCH_NS
 
+    def health(self) -> None:
+        """Return None: there is no network that could fail."""
+
     def close(self) -> None:
         """Let go of the candles that were made."""
         self._blocks.clear()
