@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.paper_desk import SYMBOLS, configure, open_ledger
-from trader.core.records import ACCOUNT, SLOT, new_desk, new_slots
+from trader.codes import RuleKind
+from trader.core.records import ACCOUNT, MAX_GAUGES, MAX_RULES, SLOT, new_desk, new_slots
+from trader.core.rulebook import restore_gauges, write_rules
+from trader.domain.invalidation import Invalidation
 from trader.ledger import schema
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True) | st.sampled_from([0.0, -0.0, 1e308])
@@ -23,11 +26,26 @@ def values(dtype, field):
     return FLOATS if dtype[field].kind == "f" else WHOLE
 
 
+SECONDS = st.integers(1, 10**7).map(lambda seconds: seconds * 10**9)
+FRAMES = st.just(0) | SECONDS
+PRICES = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+READINGS = st.floats(0, 100, exclude_min=True, exclude_max=True)
+RULES = (
+    st.builds(Invalidation, st.sampled_from([RuleKind.CLOSE_BELOW, RuleKind.CLOSE_ABOVE]), PRICES, FRAMES)
+    | st.builds(
+        Invalidation, st.sampled_from([RuleKind.RSI_BELOW, RuleKind.RSI_ABOVE]), READINGS, FRAMES, st.integers(2, 500)
+    )
+    | st.builds(Invalidation, st.just(RuleKind.AGE_OVER), frame_ns=SECONDS)
+)
+ROWS = st.tuples(FRAMES, st.integers(2, 500), st.integers(0, 501), PRICES, PRICES, PRICES)
+
 ACCOUNTS = st.fixed_dictionaries({field: values(ACCOUNT, field) for field in schema.ACCOUNT_FIELDS})
 SLOTS = st.fixed_dictionaries(
     {
         **{field: values(SLOT, field) for field in schema.SLOT_FIELDS},
         **dict.fromkeys(schema.SLOT_FIELDS_STRATEGY, st.integers(-1, len(STRATEGIES) - 1)),
+        "rules": st.lists(RULES, max_size=MAX_RULES),
+        "gauges": st.lists(ROWS, max_size=MAX_GAUGES),
     }
 )
 
@@ -35,7 +53,12 @@ SLOTS = st.fixed_dictionaries(
 def write(record, fields):
     """Set fields of a record."""
     for field, value in fields.items():
-        record[field] = value
+        if field == "rules":
+            write_rules(record, value)
+        elif field == "gauges":
+            restore_gauges(record, value)
+        else:
+            record[field] = value
 
 
 @settings(max_examples=60)

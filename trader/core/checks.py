@@ -14,6 +14,7 @@ from trader.core.compiling import kernel
 from trader.core.constants import (
     BIT_CONFIDENCE,
     BIT_COOLDOWN,
+    BIT_CORRELATED,
     BIT_DAILY_LOSS,
     BIT_DAILY_TRADES,
     BIT_DRAWDOWN,
@@ -36,6 +37,7 @@ from trader.core.constants import (
     HALT_PAUSED,
     S_PER_NS,
 )
+from trader.core.correlation import correlated_exposure
 from trader.core.inflight import entry_cost
 from trader.core.plans import default_stop, stop_on_grid, target_on_grid
 from trader.core.rounding import from_steps, steps_down, steps_up
@@ -121,7 +123,8 @@ def finite_limits(limits):
     """Return whether the sum of all limits that must be numbers is one (a NaN or infinity would show in it)."""
     total = limits["min_confidence_threshold"] + limits["max_daily_loss_frac"] + limits["max_symbol_exposure_frac"]
     total += limits["max_gross_exposure_frac"] + limits["max_drawdown_frac"] + limits["risk_per_trade_frac"]
-    return math.isfinite(total + limits["leverage"] + limits["stop_loss_frac"])
+    possible = not math.isinf(limits["max_correlated_exposure_frac"])  # NaN: no such limit
+    return possible and math.isfinite(total + limits["leverage"] + limits["stop_loss_frac"])
 
 
 @kernel
@@ -173,9 +176,9 @@ def set_levels(verdict, slot, limits, request):
 def check_size(verdict, account, limits, slots, request):
     """Size the order when it has no size, and check what depends on the size.
 
-    The risk at the stop decides, cut down to what exposure, gross exposure and free capital leave. When that
-    is below the smallest order of the venue, the smallest order is what is held against the limits:
-    the verdict then names those that leave no room for it.
+    The risk at the stop decides, cut down to what exposure (in the symbol, in correlated ones, in all) and free
+    capital leave. When that is below the smallest order of the venue, the smallest order is what is held against the
+    limits: the verdict then names those that leave no room for it.
     """
     slot = slots[request["slot"]]
     price = request["price"]
@@ -188,6 +191,11 @@ def check_size(verdict, account, limits, slots, request):
     gross_bound = limits["max_gross_exposure_frac"] * equity
     free = equity * limits["leverage"] - gross
     unit_cost = entry_cost(slot, 1.0, price)
+    together_bound = limits["max_correlated_exposure_frac"] * equity
+    limited = not math.isnan(together_bound)
+    together = exposure
+    if limited:
+        together += correlated_exposure(slots, request["slot"], request["direction"], limits["correlation_threshold"])
 
     smallest = max(slot["min_quantity"], slot["min_notional"] / price)
     smallest_lots = max(steps_up(smallest, lot), 1)
@@ -195,8 +203,10 @@ def check_size(verdict, account, limits, slots, request):
         quantity = request["quantity"]
     else:
         distance = abs(price - verdict["stop_price"])
-        room = min(exposure_bound - exposure, gross_bound - gross) / price
-        quantity = min(room, free / unit_cost)
+        room = min(exposure_bound - exposure, gross_bound - gross)
+        if limited:
+            room = min(room, together_bound - together)
+        quantity = min(room / price, free / unit_cost)
         if distance > 0.0:
             quantity = min(quantity, limits["risk_per_trade_frac"] * equity / distance)
     lots = max(steps_down(min(quantity, 9e15 * lot), lot), 0)
@@ -214,6 +224,8 @@ def check_size(verdict, account, limits, slots, request):
         note(verdict, BIT_SYMBOL_EXPOSURE, exposure + notional, exposure_bound)
     if not gross + notional <= gross_bound + forgiven:
         note(verdict, BIT_GROSS_EXPOSURE, gross + notional, gross_bound)
+    if limited and not together + notional <= together_bound + forgiven:
+        note(verdict, BIT_CORRELATED, together + notional, together_bound)
     cost = quantity * unit_cost
     if not cost <= free + forgiven:
         note(verdict, BIT_FREE_CAPITAL, cost, free)
@@ -233,7 +245,7 @@ def check_entry(desk, slots):
         Account, limits, gate and request; the verdict is written there. A request with quantity 0 is sized,
         one with a quantity is cut down to whole lots and checked as it is.
     slots : ndarray of SLOT, shape (n_symbols,)
-        The symbols.
+        The symbols. Where exposure in correlated symbols is limited, `correlation.correlate` has to come first.
     """
     account = desk[0]["account"]
     limits = desk[0]["limits"]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from trader.clock import NS_PER_DAY as _NS_PER_DAY
 from trader.clock import NS_PER_S as _NS_PER_S
-from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason
+from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason, RuleKind
 
 NS_PER_DAY = int(_NS_PER_DAY)
 S_PER_NS = 1.0 / _NS_PER_S
+
+#: weeks begin on Mondays, as they do at exchanges; the epoch was a Thursday
+NS_PER_WEEK = 7 * NS_PER_DAY
+FIRST_MONDAY_NS = 4 * NS_PER_DAY
 
 
 def _position(limit: Limit) -> int:
@@ -36,6 +40,7 @@ BIT_NOT_FINITE = _position(Limit.NOT_FINITE)
 BIT_GROSS_EXPOSURE = _position(Limit.GROSS_EXPOSURE)
 BIT_COOLDOWN = _position(Limit.COOLDOWN)
 BIT_LOSS_STREAK = _position(Limit.LOSS_STREAK)
+BIT_CORRELATED = _position(Limit.CORRELATED)
 BIT_SYMBOL_BLOCKED = _position(Limit.SYMBOL_BLOCKED)
 BIT_POSITION_OPEN = _position(Limit.POSITION_OPEN)
 BIT_SHORT_NOT_ALLOWED = _position(Limit.SHORT_NOT_ALLOWED)
@@ -55,6 +60,13 @@ REASON_TIME = int(Reason.TIME)
 REASON_SIGNAL = int(Reason.SIGNAL)
 REASON_STRATEGY_EXIT = int(Reason.STRATEGY_EXIT)
 REASON_REVERSAL = int(Reason.REVERSAL)
+REASON_INVALIDATED = int(Reason.INVALIDATED)
+
+RULE_CLOSE_BELOW = int(RuleKind.CLOSE_BELOW)
+RULE_CLOSE_ABOVE = int(RuleKind.CLOSE_ABOVE)
+RULE_RSI_BELOW = int(RuleKind.RSI_BELOW)
+RULE_RSI_ABOVE = int(RuleKind.RSI_ABOVE)
+RULE_AGE_OVER = int(RuleKind.AGE_OVER)
 
 DIRECTION_HOLD = int(Direction.HOLD)
 DIRECTION_FLAT = int(Direction.FLAT)

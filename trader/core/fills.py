@@ -8,6 +8,7 @@ from trader.core.accounting import mark_account
 from trader.core.compiling import kernel
 from trader.core.constants import EVENT_ENTRY_FILLED, EVENT_EXIT_FILLED
 from trader.core.inflight import consume
+from trader.core.invalidations import add_default_rules
 from trader.core.plans import clear_plan, set_plan
 from trader.core.reporting import report
 from trader.core.rounding import from_steps, steps_near
@@ -114,6 +115,8 @@ def increase_position(desk, slot, index, side, quantity, price, fee, time_ns, re
         set_plan(slot, desk[0]["limits"], slot["pending_stop_price"], slot["pending_target_price"])
     elif opening:
         set_plan(slot, desk[0]["limits"], math.nan, math.nan)
+    if opening:
+        add_default_rules(slot, desk[0]["limits"])
     lots = steps_near(quantity, slot["lot_size"])
     event = report(events, n, EVENT_ENTRY_FILLED, index, side, lots, price, reason, time_ns)
     describe(event, slot, slot["pending_order"] if ours else 0, quantity, fee)
@@ -210,3 +213,5 @@ def attach_plan(desk, slots, index, stop_price, target_price):
         set_plan(slot, desk[0]["limits"], stop_price, target_price)
         if math.isnan(slot["best_price"]):
             slot["best_price"] = slot["entry_price"]
+        if slot["rules"] == 0:
+            add_default_rules(slot, desk[0]["limits"])

@@ -29,10 +29,13 @@ from trader.core.constants import (
     DECIDED_ORDERED,
     REASON_SIGNAL,
 )
+from trader.core.correlation import correlate, correlation_matters, keep_closes
+from trader.core.glide import glide, glides
 from trader.core.inflight import request_close, set_in_flight
+from trader.core.invalidations import add_rule
 from trader.core.kernels import end_event, play_candles
 from trader.core.quiet import pass_quiet
-from trader.core.records import CORE_EVENT, EVENTS_EXTRA, EVENTS_PER_SLOT
+from trader.core.records import CORE_EVENT, EVENTS_EXTRA, EVENTS_PER_SLOT, RULE, new_closes
 from trader.core.selection import cycle_after, judge, most_confident
 
 Floats = npt.NDArray[np.float64]
@@ -47,6 +50,7 @@ PROGRESS = np.dtype(
     [
         ("event", "i8"),  # index of the next moment
         ("next_cycle_ns", "i8"),  # when the next decision cycle is due [ns UTC]
+        ("kept", "i8"),  # the first row whose close is not yet among `Log.closes`
     ]
 )
 
@@ -70,6 +74,8 @@ class Opinions(NamedTuple):
     stop_price: Floats  #: [quote per base]; NaN: the default of LIMITS
     target_price: Floats  #: [quote per base]; NaN: the default of LIMITS
     asked: npt.NDArray[np.uint8]  #: shape (strategies, slots); 1: the strategy is asked about the symbol
+    rule_orders: Integers = np.zeros(0, np.int64)  #: rising: the order id (`order_of`) that each rule belongs to
+    rules: Records = np.zeros(0, RULE)  #: invalidations that opinions bring
 
 
 class Log(NamedTuple):
@@ -86,9 +92,18 @@ class Log(NamedTuple):
     confidences: Floats  #: scratch, shape (strategies x slots,)
     bands: Floats  #: scratch, shape (slots, 2)
     silences: Integers  #: scratch, shape (slots, 2)
+    closes: Records  #: dtype CLOSE: what correlations are computed from, brought up to date when a check needs it
 
 
-def new_log(tape: Tape, strategies: int, slots: int, start_ns: int, interval_ns: int, room: int = EVENTS_ROOM) -> Log:
+def new_log(
+    tape: Tape,
+    strategies: int,
+    slots: int,
+    start_ns: int,
+    interval_ns: int,
+    room: int = EVENTS_ROOM,
+    correlation_bars: int = 0,
+) -> Log:
     """Return an empty log for a tape.
 
     Parameters
@@ -105,6 +120,8 @@ def new_log(tape: Tape, strategies: int, slots: int, start_ns: int, interval_ns:
         Distance of cycles on their grid [ns].
     room : int
         Core events that one call of `play` can report; at least what one moment can.
+    correlation_bars : int
+        Returns that a correlation is over.
     """
     progress = np.zeros(1, PROGRESS)
     progress["next_cycle_ns"] = (start_ns // interval_ns + 1) * interval_ns
@@ -121,6 +138,7 @@ def new_log(tape: Tape, strategies: int, slots: int, start_ns: int, interval_ns:
         confidences=np.zeros(pairs),
         bands=np.zeros((slots, 2)),
         silences=np.zeros((slots, 2), np.int64),
+        closes=new_closes(slots, correlation_bars),
     )
 
 
@@ -145,6 +163,35 @@ def at(matrix, strategy, row):
     return matrix[strategy, row if matrix.shape[1] > 1 else 0]
 
 
+@kernel
+def bring_rules(slot, opinions, order):
+    """Give an entry in flight the invalidations that its opinion brings."""
+    orders = opinions.rule_orders
+    low = 0
+    high = orders.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if orders[middle] < order:
+            low = middle + 1
+        else:
+            high = middle
+    while low < orders.shape[0] and orders[low] == order:
+        rule = opinions.rules[low]
+        add_rule(slot, rule["kind"], rule["frame_ns"], rule["period"], rule["level"])
+        low += 1
+
+
+@kernel
+def look_around(desk, slots, tape, log, index):
+    """Bring the closes up to date, and say what is correlated with a symbol."""
+    newest = log.progress[0]["kept"]
+    for i in range(slots.shape[0]):
+        newest = max(newest, log.seen[i] + 1)
+    keep_closes(log.closes, tape.rows, log.progress[0]["kept"], newest, desk[0]["limits"]["bar_ns"])
+    log.progress[0]["kept"] = newest
+    correlate(desk, slots, log.closes, index)
+
+
 @inline_kernel
 def enter(desk, slots, tape, opinions, log, strategy, index, now_ns):
     """Check an entry against every limit, and put it in flight or count what it broke."""
@@ -161,6 +208,8 @@ def enter(desk, slots, tape, opinions, log, strategy, index, now_ns):
     request["stop_price"] = stop_price
     request["target_price"] = target_price
     request["time_ns"] = now_ns
+    if correlation_matters(desk[0]["account"], desk[0]["limits"]):
+        look_around(desk, slots, tape, log, index)
     check_entry(desk, slots)
     verdict = desk[0]["verdict"]
     mask = verdict["mask"]
@@ -169,6 +218,8 @@ def enter(desk, slots, tape, opinions, log, strategy, index, now_ns):
         order = row * opinions.direction.shape[0] + strategy + 1
         account = desk[0]["account"]
         set_in_flight(account, slots[index], lots, order, REASON_SIGNAL, strategy, stop_price, target_price)
+        if opinions.rules.shape[0] > 0:
+            bring_rules(slots[index], opinions, order)
         return True
     bit = 0
     while mask != 0:
@@ -292,9 +343,13 @@ def play(desk, slots, tape, opinions, log, interval_ns, max_new):
     if last_start < 0:
         return -1
     n = 0
+    single = glides(slots, tape, opinions)
     moment = progress["event"]
     while n <= last_start:
-        moment, marked = pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment)
+        if single:
+            moment, marked = glide(desk, slots, tape, opinions, log, interval_ns, moment)
+        else:
+            moment, marked = pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment)
         progress["event"] = moment
         if moment >= starts.shape[0] - 1:
             break

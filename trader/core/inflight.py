@@ -11,6 +11,7 @@ import math
 
 from trader.core.compiling import kernel
 from trader.core.constants import REASON_NONE
+from trader.core.invalidations import drop_rules
 from trader.core.rounding import from_steps, steps_near
 
 
@@ -27,6 +28,8 @@ def release(account, slot):
     slot["pending_stop_price"] = math.nan
     slot["pending_target_price"] = math.nan
     slot["reserved"] = 0.0
+    if slot["quantity"] == 0.0:
+        drop_rules(slot)
 
 
 @kernel

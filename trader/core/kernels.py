@@ -10,9 +10,10 @@ from __future__ import annotations
 from trader.core.accounting import enforce_loss_limits, loss_limit_reached, mark_account, roll_day
 from trader.core.checks import check_entry
 from trader.core.compiling import kernel, number
-from trader.core.constants import NS_PER_DAY, REASON_NONE, REASON_TIME
+from trader.core.constants import NS_PER_DAY, REASON_INVALIDATED, REASON_NONE, REASON_TIME
 from trader.core.fills import apply_fill, attach_plan
 from trader.core.inflight import cancel, place
+from trader.core.invalidations import too_old, watch, watches
 from trader.core.matching import ask_for_exit, exit_inside, fill_in_flight, usable
 from trader.core.plans import average_range, find_exit, follow_best
 from trader.core.reporting import has_room
@@ -21,12 +22,27 @@ __all__ = ["apply_fill", "attach_plan", "cancel", "check_entry", "on_candles", "
 
 
 @kernel
+def ask_invalidated(desk, slots, index, rule, price, time_ns, events, n):
+    """Ask for the end of a position of which a rule came true, and say which one."""
+    asked = ask_for_exit(desk, slots[index], index, number(REASON_INVALIDATED), price, time_ns, events, n)
+    if asked > n:
+        events[n]["rule"] = rule
+    return asked
+
+
+@kernel
 def request_time_exits(desk, slots, time_ns, events, n):
-    """Ask for the end of every position that has been held for as long as its plan allows."""
+    """Ask for the end of every position that has been held for as long as its plan or a rule allows."""
     for index in range(slots.shape[0]):
         slot = slots[index]
-        if slot["quantity"] != 0.0 and 0 < slot["expires_ns"] <= time_ns:
+        if slot["quantity"] == 0.0:
+            continue
+        if 0 < slot["expires_ns"] <= time_ns:
             n = ask_for_exit(desk, slot, index, number(REASON_TIME), slot["mark_price"], time_ns, events, n)
+        if slot["rules"] != 0:
+            rule = too_old(slot, time_ns)
+            if rule != 0:
+                n = ask_invalidated(desk, slots, index, rule, slot["mark_price"], time_ns, events, n)
     return n
 
 
@@ -63,6 +79,7 @@ def play_candles(desk, slots, candles, first, end, match, events, n):
             reason, price, slips, at_open = find_exit(slot, candle)
             if reason != REASON_NONE:
                 n = exit_inside(desk, slots, previous, candle, match, reason, price, slips, at_open, events, n)
+        broken = watch(slot, candle["close"], candle["close_ns"]) if watches(slot) else 0
         if bars > 0:
             average_range(slot, candle, bars)
         if slot["quantity"] != 0.0:
@@ -71,6 +88,8 @@ def play_candles(desk, slots, candles, first, end, match, events, n):
         slot["mark_ns"] = candle["close_ns"]
         slot["candle_ns"] = candle["close_ns"]
         time_ns = max(time_ns, candle["close_ns"])
+        if broken != 0:
+            n = ask_invalidated(desk, slots, previous, broken, candle["close"], candle["close_ns"], events, n)
     if previous < 0:
         return n
     account["event_ns"] = max(account["event_ns"], time_ns)
@@ -83,7 +102,8 @@ def on_candles(desk, slots, candles, match, events):
     """Process candles that closed at one moment: fills, exits, marks, day, loss limits, time exits.
 
     In this order: orders in flight fill at the opens (what reduces first); positions whose plan says so end inside
-    the candle, those that were just opened too; everything is marked at the closes; the UTC day of the close
+    the candle, those that were just opened too; everything is marked at the closes; those of which an invalidation
+    rule came true at the close are asked to end at the next open; the UTC day of the close
     begins if it is a new one; loss limits halt entries; what was held too long is asked to end at the next open.
 
     Parameters

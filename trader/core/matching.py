@@ -18,6 +18,16 @@ OPENING = True
 
 
 @inline_kernel
+def plausible(candle):
+    """Return whether a row's prices can have been: finite, above 0, open and close between low and high."""
+    high = candle["high"]
+    low = candle["low"]
+    opened = candle["open"]
+    closed = candle["close"]
+    return low > 0.0 and high < math.inf and low <= opened <= high and low <= closed <= high
+
+
+@inline_kernel
 def usable(candle, slots, previous):
     """Return whether a row is a candle that can have happened, and is next in order.
 

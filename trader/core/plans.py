@@ -13,6 +13,7 @@ from trader.core.constants import (
     REASON_TARGET_GAP,
     REASON_TRAILING,
 )
+from trader.core.invalidations import drop_rules
 from trader.core.rounding import from_steps, steps_down, steps_up
 
 
@@ -98,6 +99,7 @@ def clear_plan(slot):
     slot["break_even_stop"] = math.nan
     slot["best_price"] = math.nan
     slot["expires_ns"] = 0
+    drop_rules(slot)
 
 
 @inline_kernel

@@ -20,6 +20,7 @@ from trader.core.constants import (
     HALT_DRAWDOWN,
     NS_PER_DAY,
 )
+from trader.core.invalidations import watching
 from trader.core.matching import usable
 from trader.core.plans import average_range, calm_band, follow_best, moves
 from trader.core.selection import cycle_after, judge
@@ -210,6 +211,8 @@ def pass_quiet(desk, slots, tape, opinions, log, interval_ns, moment):
     progress = log.progress[0]
     last = tape.starts.shape[0] - 1
     if account["pending_orders"] != 0 or moment >= last or not account["peak_equity"] > 0.0:
+        return moment, False
+    if watching(slots):  # candles that rules look at are played in full
         return moment, False
     rows = tape.rows
     starts = tape.starts

@@ -27,6 +27,7 @@ def report(events, n, kind, slot, side, lots, price, reason, time_ns):
     event["fee"] = 0.0
     event["pnl"] = 0.0
     event["reason"] = reason
+    event["rule"] = 0
     event["position_id"] = 0
     event["time_ns"] = time_ns
     return event

@@ -25,3 +25,4 @@ class Decision(NamedTuple):
     mask: int  #: codes.Limit that were broken; 0: none
     order_id: int  #: of the order that followed; 0: none
     detail: str  #: for people: the broken limits with both numbers, or an error; "" for idle ones
+    note: str = ""  #: the strategy's own words on why; "" where it said none

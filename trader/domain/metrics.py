@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,7 +87,20 @@ class Trips:
     open_since_ns: tuple[int, ...] = ()  #: entries of positions that are still open
 
 
-def measure(curve: Curve, trips: Trips) -> Metrics:
+class Falls(NamedTuple):
+    """How far and how long a curve was below its peaks."""
+
+    worst_frac: float  #: of the peak
+    worst: float  #: [quote]
+    longest_s: float  #: from a peak until it was reached again, or the end
+
+
+def falls_of(curve: Curve) -> Falls:
+    """Return how far and how long a curve was below its peaks."""
+    return Falls(*worst_drawdown(curve.initial, curve.equity), longest_drawdown_s(curve))
+
+
+def measure(curve: Curve, trips: Trips, falls: Falls | None = None) -> Metrics:
     """Return every figure of a run.
 
     Parameters
@@ -96,13 +109,15 @@ def measure(curve: Curve, trips: Trips) -> Metrics:
         Equity on all marks.
     trips : Trips
         Its round trips.
+    falls : Falls, optional
+        Of the curve, where they are known already.
     """
+    fell = falls_of(curve) if falls is None else falls
     final = float(curve.equity[-1]) if len(curve.equity) else curve.initial
     end_ns = int(curve.time_ns[-1]) if len(curve.time_ns) else curve.start_ns
     days = (end_ns - curve.start_ns) / NS_PER_DAY
     _, daily = daily_equity(curve)
     returns = simple_returns(daily)
-    drawdown_frac, drawdown = worst_drawdown(curve.initial, curve.equity)
     growth = cagr(curve.initial, final, days)
     mean_equity = float(curve.equity.mean()) if len(curve.equity) else curve.initial
     span_ns = end_ns - curve.start_ns
@@ -118,11 +133,11 @@ def measure(curve: Curve, trips: Trips) -> Metrics:
         volatility_frac=volatility(returns),
         sharpe=sharpe(returns),
         sortino=sortino(returns),
-        calmar=_ratio(growth, drawdown_frac),
-        max_drawdown_frac=drawdown_frac,
-        max_drawdown=drawdown,
+        calmar=_ratio(growth, fell.worst_frac),
+        max_drawdown_frac=fell.worst_frac,
+        max_drawdown=fell.worst,
         max_drawdown_daily_frac=worst_drawdown(daily[0], daily[1:])[0] if len(daily) else 0.0,
-        longest_drawdown_s=longest_drawdown_s(curve),
+        longest_drawdown_s=fell.longest_s,
         **_of_trips(trips),
         fees=trips.fees,
         turnover=_ratio(trips.notional, mean_equity),

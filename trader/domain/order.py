@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from trader.codes import Reason, Side
+from trader.domain.invalidation import Invalidation
 from trader.errors import IllegalTransition
 
 
@@ -48,6 +49,7 @@ class OrderKind(StrEnum):
     MARKET = "market"
     STOP = "stop"  #: market once the stop price was touched
     TARGET = "target"  #: limit at the target price
+    PROTECT = "protect"  #: stop that rests at the venue behind a position
 
 
 _S, _E = OrderState, OrderEvent
@@ -55,7 +57,13 @@ _FILLS = {_E.FILL_PART: _S.PARTIAL, _E.FILL_REST: _S.FILLED}
 
 #: every legal step is here and nowhere else
 TRANSITIONS: Mapping[OrderState, Mapping[OrderEvent, OrderState]] = {
-    _S.INTENDED: {_E.SUBMIT: _S.SUBMITTED, _E.REJECT: _S.REJECTED, _E.NOT_FOUND: _S.LOST},
+    # an exit waits here until the stop that holds its quantity is gone; when that stop fills, it is not needed any more
+    _S.INTENDED: {
+        _E.SUBMIT: _S.SUBMITTED,
+        _E.CANCEL: _S.CANCELED,
+        _E.REJECT: _S.REJECTED,
+        _E.NOT_FOUND: _S.LOST,
+    },
     _S.SUBMITTED: {
         _E.ACKNOWLEDGE: _S.OPEN,
         _E.LOSE_ANSWER: _S.UNKNOWN,
@@ -65,6 +73,7 @@ TRANSITIONS: Mapping[OrderState, Mapping[OrderEvent, OrderState]] = {
         **_FILLS,
     },
     _S.UNKNOWN: {
+        _E.SUBMIT: _S.SUBMITTED,  # again, with the same id, once the venue has said that it never came
         _E.ACKNOWLEDGE: _S.OPEN,
         _E.NOT_FOUND: _S.LOST,
         _E.REJECT: _S.REJECTED,
@@ -95,11 +104,12 @@ TRANSITIONS: Mapping[OrderState, Mapping[OrderEvent, OrderState]] = {
     _S.CANCELED: {_E.FILL_PART: _S.CANCELED, _E.FILL_REST: _S.FILLED},
     _S.EXPIRED: {_E.FILL_PART: _S.EXPIRED, _E.FILL_REST: _S.FILLED},
     _S.FILLED: {},
-    _S.REJECTED: {},
-    _S.LOST: {},
+    # the venue took back what it had said: it knows the order after all
+    _S.REJECTED: {_E.ACKNOWLEDGE: _S.OPEN},
+    _S.LOST: {_E.ACKNOWLEDGE: _S.OPEN},
 }
 
-#: states that an order leaves only by a fill that raced its end
+#: states that an order leaves only when a fill raced its end, or the venue takes back what it said
 TERMINAL = frozenset({_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED, _S.LOST})
 
 
@@ -144,6 +154,7 @@ class OrderRequest:
     target_price: float  #: of the exit plan; NaN: none
     reduce_only: bool  #: only closes what is open
     decision_id: int  #: the decision that it follows from; 0: an owner or an exit plan
+    invalidations: tuple[Invalidation, ...] = ()  #: of the exit plan that an entry brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,8 @@ class Order:
     decision_id: int
     created_ns: int  #: market time [ns UTC]
     updated_ns: int  #: market time [ns UTC]
-    stop_price: float = float("nan")  #: of the exit plan that an entry brings
+    stop_price: float = float("nan")  #: of the exit plan that an entry brings; of PROTECT, where it triggers
     target_price: float = float("nan")
+    invalidations: tuple[Invalidation, ...] = ()
     venue_order_id: str | None = None
     note: str = ""

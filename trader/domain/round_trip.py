@@ -33,3 +33,4 @@ class RoundTrip:
     decision_id: int  #: the decision that opened it; 0: none
     entry_order_id: int
     exit_order_id: int
+    exit_note: str = ""  #: for people: which rule of the exit plan came true

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from trader.codes import Direction
+from trader.domain.invalidation import Invalidation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Signals:
     stop_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
     target_price: npt.NDArray[np.float64]  #: [quote per base], NaN: default; shape (bars,)
     value: npt.NDArray[np.float64]  #: the reading it follows from, for example the RSI; shape (bars,)
+    #: by index of a bar whose opinion opens something: what would make it pointless, up to four rules
+    invalidations: Mapping[int, tuple[Invalidation, ...]] = field(default_factory=dict)
 
 
 class Signal(NamedTuple):
@@ -41,3 +45,4 @@ class Signal(NamedTuple):
     target_price: float  #: NaN: default
     value: float = float("nan")  #: the reading it follows from, for example the RSI
     note: str = ""  #: why, in a few words
+    invalidations: tuple[Invalidation, ...] = ()  #: what would make it pointless; up to four rules

@@ -238,6 +238,7 @@ class AutonomousDecisionEngine:
             mask=outcome.mask,
             order_id=outcome.order_id,
             detail=outcome.detail,
+            note=signal.note,
         )
 
     # ---------------------------------------------------------------- commands

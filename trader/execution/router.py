@@ -17,8 +17,10 @@ import numpy.typing as npt
 from trader.codes import CoreEvent, Halt, Reason, Side
 from trader.core import kernels
 from trader.core.accounting import mark_account
+from trader.core.rulebook import rules_of, write_rules
 from trader.domain.fill import Fill
 from trader.domain.instrument import Instrument
+from trader.domain.invalidation import Invalidation
 from trader.domain.order import TERMINAL, Order, OrderEvent, OrderKind, OrderState
 from trader.domain.round_trip import RoundTrip
 from trader.domain.verdict import Approved
@@ -144,6 +146,7 @@ class OrderRouter:
             decision_id=request.decision_id,
             stop_price=request.stop_price,
             target_price=request.target_price,
+            invalidations=request.invalidations,
         )
         return self._put_in_flight(order, slot, lots, strategy_index)
 
@@ -278,7 +281,9 @@ class OrderRouter:
     def _settle_request(self, event: np.void, time_ns: int) -> Settled:
         slot, reason = int(event["slot"]), Reason(int(event["reason"]))
         lots = int(event["lots"]) * int(event["side"])
-        order = self._order(slot, lots, kind=OrderKind.MARKET, reason=reason, time_ns=time_ns)
+        rule = int(event["rule"])
+        note = f"{rules_of(self._slots[slot])[rule - 1]}" if rule else ""
+        order = self._order(slot, lots, kind=OrderKind.MARKET, reason=reason, time_ns=time_ns, note=note)
         order = self._put_in_flight(order, slot, lots, int(self._slots["strategy"][slot]))
         return Settled(CoreEvent.EXIT_REQUESTED, time_ns, order.symbol, order, reason=reason)
 
@@ -342,7 +347,9 @@ class OrderRouter:
         decision_id: int = 0,
         stop_price: float = _NAN,
         target_price: float = _NAN,
+        invalidations: tuple[Invalidation, ...] = (),
         time_ns: int | None = None,
+        note: str = "",
     ) -> Order:
         symbol, order_id = self._symbols[slot], self._ledger.next_order_id()
         now_ns = self._now_ns() if time_ns is None else time_ns
@@ -363,6 +370,8 @@ class OrderRouter:
             updated_ns=now_ns,
             stop_price=stop_price,
             target_price=target_price,
+            invalidations=invalidations,
+            note=note,
         )
 
     def _put_in_flight(self, order: Order, slot: int, lots: int, strategy_index: int) -> Order:
@@ -381,6 +390,8 @@ class OrderRouter:
             placed.stop_price,
             placed.target_price,
         )
+        if placed.invalidations:
+            write_rules(self._slots[slot], placed.invalidations)
         return placed
 
     def _hand_over(self, order: Order) -> Order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Protocol
 
 from trader.codes import Reason, Side
 from trader.domain.fill import Fill
@@ -44,6 +45,22 @@ class Holding:
     def entry_price(self) -> Decimal:
         """Average price of what was entered, rounded to twelve decimals [quote per base]."""
         return average(self.entered_notional, self.entered_quantity)
+
+
+class Ending(Protocol):
+    """What a round trip says of its end; a fill has it."""
+
+    @property
+    def time_ns(self) -> int:
+        """When [ns UTC]."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why."""
+
+    @property
+    def order_id(self) -> int:
+        """By which order."""
 
 
 def average(notional: Decimal, quantity: Decimal) -> Decimal:
@@ -116,6 +133,38 @@ class Books:
         self.changed_holdings.add(fill.symbol)
         return self._move_holding(fill, order, held_change, fee_in_quote(fill))
 
+    def adjust(self, currency: str, amount: Decimal) -> None:
+        """Move a balance by what no fill explains."""
+        self._move(currency, amount)
+
+    def write_off(self, symbol: str, quantity: Decimal, ending: Ending) -> tuple[RoundTrip, ...]:
+        """Take a part of a position away for nothing; the balance stays as it is.
+
+        Parameters
+        ----------
+        symbol : str
+            Whose position.
+        quantity : Decimal
+            How much of it [base], > 0, at most all of it.
+        ending : Ending
+            When and why, and the order that the position's end is put down to.
+
+        Returns
+        -------
+        tuple of RoundTrip
+            The position that this ended, if it ended one.
+        """
+        holding = self.holdings[symbol]
+        self.changed_holdings.add(symbol)
+        sign = 1 if holding.quantity > 0 else -1
+        rest = EXACT.subtract(holding.quantity, EXACT.multiply(Decimal(sign), quantity))
+        if rest != 0:
+            self.holdings[symbol] = replace(holding, quantity=rest)
+            return ()
+        del self.holdings[symbol]
+        self.closed += 1
+        return (_closed(holding, ending, holding.quantity),)
+
     def _move(self, currency: str, amount: Decimal) -> None:
         self.balances[currency] = EXACT.add(self.balance(currency), amount)
         self.changed_balances.add(currency)
@@ -132,7 +181,7 @@ class Books:
         if rest != 0 and (rest > 0) == (change > 0):
             closing = holding.quantity.copy_negate()
             share = (fee * (closing / change)).quantize(_SHOWN, rounding=ROUND_HALF_EVEN)
-            trip = _closed(_exited(holding, fill, closing, share), fill, holding.quantity)
+            trip = _closed(_exited(holding, fill, closing, share), fill, holding.quantity, order.note)
             del self.holdings[fill.symbol]
             self.closed += 1
             self._open(fill, order, rest, EXACT.subtract(fee, share))
@@ -143,7 +192,7 @@ class Books:
             return ()
         del self.holdings[fill.symbol]
         self.closed += 1
-        return (_closed(after, fill, holding.quantity),)
+        return (_closed(after, fill, holding.quantity, order.note),)
 
     def _open(self, fill: Fill, order: Order, change: Decimal, fee: Decimal) -> None:
         # every position ever opened is either closed or open, so their count is the next number
@@ -201,7 +250,7 @@ def _exited(holding: Holding, fill: Fill, change: Decimal, fee: Decimal) -> Hold
     )
 
 
-def _closed(holding: Holding, fill: Fill, last_quantity: Decimal) -> RoundTrip:
+def _closed(holding: Holding, fill: Ending, last_quantity: Decimal, exit_note: str) -> RoundTrip:
     # Flat again: all that came in less all that went out is the result, without any division.
     return RoundTrip(
         position_id=holding.position_id,
@@ -221,4 +270,5 @@ def _closed(holding: Holding, fill: Fill, last_quantity: Decimal) -> RoundTrip:
         exit_reason=fill.reason,
         decision_id=holding.decision_id,
         exit_order_id=fill.order_id,
+        exit_note=exit_note,
     )

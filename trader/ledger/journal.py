@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
 from trader.clock import utc_ns
-from trader.codes import Halt
+from trader.codes import Halt, Reason
+from trader.domain.adjustment import Adjustment
 from trader.domain.decision import Decision
 from trader.domain.fill import Fill
 from trader.domain.order import Order, OrderEvent
@@ -64,6 +65,9 @@ class Ledger:
         self._last_order = self._greatest("order_id", "orders")
         self._last_decision = self._greatest("decision_id", "decisions")
         self._paper = self._load_amounts("paper_balances")
+        self._leaving: dict[str, tuple[Reason, int, int]] = {
+            row[0]: (Reason(row[1]), row[2], row[3]) for row in rows.fetch(connection, "leaving")
+        }
         self._symbols: tuple[str, ...] = ()
         self._strategy_names: tuple[str, ...] = ()
         self._state_written: State | None = None
@@ -211,6 +215,65 @@ class Ledger:
         """Record the beginning of a UTC day."""
         self._pending.days[day] = (day, float(start_equity), time_ns)
 
+    @property
+    def fill_count(self) -> int:
+        """How many fills were recorded."""
+        return self._counts["fills"]
+
+    def order_by_venue_id(self, symbol: str, venue_order_id: str) -> Order | None:
+        """Return the newest order of a symbol that the venue knows by this id; None when there is none."""
+        for order in reversed(self._pending.orders.values()):
+            if (order.symbol, order.venue_order_id) == (symbol, venue_order_id):
+                return order
+        where = "WHERE venue_order_id = ? AND symbol = ? ORDER BY order_id DESC LIMIT 1"
+        found = rows.fetch(self._connection, "orders", where, (venue_order_id, symbol))
+        return rows.order_from(found[0]) if found else None
+
+    def order_by_client_id(self, client_order_id: str) -> Order | None:
+        """Return an order by the id that the venue was given; None when there is no such order."""
+        for order in self._pending.orders.values():
+            if order.client_order_id == client_order_id:
+                return order
+        found = rows.fetch(self._connection, "orders", "WHERE client_order_id = ?", (client_order_id,))
+        return rows.order_from(found[0]) if found else None
+
+    def knows_trade(self, trade_id: str) -> bool:
+        """Tell whether a fill with this trade id was recorded."""
+        known = self._connection.execute("SELECT 1 FROM fills WHERE trade_id = ?", (trade_id,))
+        return trade_id in self._pending.fills or known.fetchone() is not None
+
+    def next_adjustment_id(self) -> int:
+        """Return the number of the next adjustment: 1, 2, ..., going on after a restart."""
+        return self._counts["adjustments"] + 1
+
+    def record_adjustment(self, adjustment: Adjustment) -> None:
+        """Record a change that no fill explains; the books are moved by whoever found it."""
+        self._counts["adjustments"] += 1
+        self._pending.adjustments[adjustment.adjustment_id] = adjustment
+
+    def adjustments(self, *, waiting: bool = False) -> tuple[Adjustment, ...]:
+        """Return all adjustments, or those alone that wait for the owner to accept them; oldest first."""
+        where = f"WHERE accepted < {1 if waiting else 2} ORDER BY adjustment_id"
+        found = {row[0]: rows.adjustment_from(row) for row in rows.fetch(self._connection, "adjustments", where)}
+        found.update(self._pending.adjustments)
+        return tuple(found[key] for key in sorted(found) if not (waiting and found[key].accepted))
+
+    def accept_adjustment(self, adjustment: Adjustment) -> None:
+        """Record that the owner has accepted an unexplained difference."""
+        self._pending.adjustments[adjustment.adjustment_id] = replace(adjustment, accepted=True)
+
+    def leaving(self) -> dict[str, tuple[Reason, int, int]]:
+        """Return the symbols whose position is to end: why, the decision that it follows from, since when."""
+        return dict(self._leaving)
+
+    def set_leaving(self, symbol: str, why: tuple[Reason, int, int] | None) -> None:
+        """Record that a position is to end, or (None) that it has."""
+        if why is None:
+            self._leaving.pop(symbol, None)
+        else:
+            self._leaving[symbol] = why
+        self._pending.leaving.add(symbol)
+
     def paper_balances(self) -> dict[str, Decimal]:
         """Return what the paper venue holds, by currency."""
         return dict(self._paper)
@@ -304,6 +367,8 @@ class Ledger:
         self._put("round_trips", [rows.round_trip_row(trip) for trip in pending.round_trips])
         self._put("days", list(pending.days.values()))
         self._put("halts", pending.halts, stamp)
+        self._put("adjustments", [rows.adjustment_row(item) for item in pending.adjustments.values()], stamp)
+        self._write_leaving(pending.leaving)
         self._put("paper_balances", [(name, plain(self._paper[name])) for name in sorted(pending.paper_balances)])
         self._write_books()
         self._write_decisions(decisions)
@@ -313,6 +378,12 @@ class Ledger:
         if values:
             statement = schema.upsert(table, recorded=stamp is not None)
             self._connection.executemany(statement, [seals.sealed(row, stamp) for row in values])
+
+    def _write_leaving(self, changed: set[str]) -> None:
+        gone = [(symbol,) for symbol in changed if symbol not in self._leaving]
+        self._connection.executemany("DELETE FROM leaving WHERE symbol = ?", gone)
+        kept = sorted(symbol for symbol in changed if symbol in self._leaving)
+        self._put("leaving", [(name, int(self._leaving[name][0]), *self._leaving[name][1:]) for name in kept])
 
     def _write_books(self) -> None:
         books = self.books
@@ -333,11 +404,11 @@ class Ledger:
                 int(direction),
                 confidence + 0.0 if confidence == confidence else None,  # noqa: PLR0124
                 value + 0.0 if value == value else None,  # noqa: PLR0124
-                int(decided), int(mask), order_id, detail or None,
+                int(decided), int(mask), order_id, detail or None, note or None,
             )
             for (
                 number, cycle, time_ns, strategy, symbol, candle_ns, price, direction, confidence, value,
-                decided, mask, order_id, detail,
+                decided, mask, order_id, detail, note,
             ) in self._pending.decisions
         ]  # fmt: skip
 

@@ -17,8 +17,10 @@ import numpy as np
 
 from trader.codes import Halt
 from trader.core.records import ACCOUNT, new_slots
+from trader.core.rulebook import rules_of
 from trader.domain.decision import Decision
 from trader.domain.fill import Fill
+from trader.domain.invalidation import Invalidation
 from trader.domain.order import Order, OrderEvent, OrderState
 from trader.domain.round_trip import RoundTrip
 from trader.errors import LedgerDamaged, LedgerMissing, LedgerTooNew
@@ -42,6 +44,7 @@ class Position:
     trailing_stop_frac: float  #: NaN: none
     best_price: float  #: since entry
     expires_ns: int  #: 0: never
+    invalidations: tuple[Invalidation, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -185,7 +188,13 @@ class LedgerReader:
     # -- orders and fills ----------------------------------------------------------------------
 
     def orders(
-        self, limit: int | None = None, symbol: str | None = None, *, live: bool = False, newest_first: bool = True
+        self,
+        limit: int | None = None,
+        symbol: str | None = None,
+        *,
+        live: bool = False,
+        newest_first: bool = True,
+        before_id: int | None = None,
     ) -> list[Order]:
         """Return orders, newest first.
 
@@ -199,8 +208,12 @@ class LedgerReader:
             Only those that have not ended.
         newest_first : bool
             False: oldest first.
+        before_id : int, optional
+            Only those with a smaller number.
         """
         conditions = [_LIVE] if live else []
+        if before_id is not None:
+            conditions.append(f"order_id < {int(before_id)}")
         rest, values = _rest("order_id", conditions, symbol, limit, newest_first=newest_first)
         return [rows.order_from(row) for row in self._rows(rows.select("orders", rest), values)]
 
@@ -224,10 +237,36 @@ class LedgerReader:
         return [rows.fill_from(row) for row in self._rows(rows.select("fills", rest), values)]
 
     def round_trips(
-        self, limit: int | None = None, symbol: str | None = None, *, newest_first: bool = True
+        self,
+        limit: int | None = None,
+        symbol: str | None = None,
+        *,
+        newest_first: bool = True,
+        before: tuple[int, int] | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
     ) -> list[RoundTrip]:
-        """Return closed positions, the last closed first."""
-        rest, values = _rest("exit_ns", [], symbol, limit, newest_first=newest_first, then="position_id")
+        """Return closed positions, the last closed first.
+
+        Parameters
+        ----------
+        limit : int, optional
+            At most so many.
+        symbol : str, optional
+            Of this symbol only.
+        newest_first : bool
+            False: oldest first.
+        before : (int, int), optional
+            Only those that come after a round trip in this order: its `exit_ns` and `position_id`.
+        since_ns, until_ns : int, optional
+            Only those that were open at some time between these two, both inclusive [ns UTC].
+        """
+        conditions = [f"exit_ns >= {int(since_ns)}"] if since_ns is not None else []
+        if until_ns is not None:
+            conditions.append(f"entry_ns <= {int(until_ns)}")
+        if before is not None:
+            conditions.append(f"(exit_ns, position_id) < ({int(before[0])}, {int(before[1])})")
+        rest, values = _rest("exit_ns", conditions, symbol, limit, newest_first=newest_first, then="position_id")
         return [rows.round_trip_from(row) for row in self._rows(rows.select("round_trips", rest), values)]
 
     # -- decisions and the rest ----------------------------------------------------------------
@@ -240,6 +279,10 @@ class LedgerReader:
         *,
         idle: bool = True,
         newest_first: bool = True,
+        until_ns: int | None = None,
+        before_id: int | None = None,
+        decided: int | None = None,
+        mask: int = 0,
     ) -> list[Decision]:
         """Return decisions, newest first.
 
@@ -255,9 +298,21 @@ class LedgerReader:
             False: only those that ordered something, or would have.
         newest_first : bool
             False: oldest first.
+        until_ns : int, optional
+            Of this market time or earlier [ns UTC].
+        before_id : int, optional
+            Only those with a smaller number.
+        decided : int, optional
+            Only those that became this, see `codes.Decided`.
+        mask : int
+            Only those that broke at least one of these limits, see `codes.Limit`; 0: all.
         """
         names = dict(self._rows("SELECT name_id, name FROM names"))
         conditions = [f"time_ns >= {int(since_ns)}"] if since_ns is not None else []
+        bounds = (("time_ns <= ", until_ns), ("decision_id < ", before_id), ("decided = ", decided))
+        conditions += [f"{words}{int(value)}" for words, value in bounds if value is not None]
+        if mask:
+            conditions.append(f"mask & {int(mask)} != 0")
         if not idle:
             conditions.append("decided IN (1, 2, 3, 4, 7)")
         if symbol is not None:
@@ -365,4 +420,5 @@ def _position(holding: Holding, slot: np.void) -> Position:
         trailing_stop_frac=float(slot["trailing_stop_frac"]),
         best_price=float(slot["best_price"]),
         expires_ns=int(slot["expires_ns"]),
+        invalidations=rules_of(slot),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.codes import Reason, Side
+from trader.core.rulebook import gauge_rows, restore_gauges, rules_of, write_rules
+from trader.domain.adjustment import Adjustment, AdjustmentKind
 from trader.domain.decision import Decision
 from trader.domain.fill import Fill
+from trader.domain.invalidation import join, split
 from trader.domain.order import Order, OrderKind, OrderState
 from trader.domain.round_trip import RoundTrip
 from trader.ledger.books import Holding
-from trader.ledger.schema import ACCOUNT_FIELDS, SEALED, SLOT_FIELDS
+from trader.ledger.schema import ACCOUNT_FIELDS, SEALED, SLOT_FIELDS, SLOT_FIELDS_COMPUTED
 from trader.units import plain
 
 Records = npt.NDArray[np.void]
@@ -47,6 +51,7 @@ def order_row(order: Order) -> tuple[Any, ...]:
         order.updated_ns,
         float(order.stop_price),
         float(order.target_price),
+        join(order.invalidations),
         order.venue_order_id,
         order.note,
     )
@@ -71,8 +76,9 @@ def order_from(row: Sequence[Any]) -> Order:
         updated_ns=row[13],
         stop_price=nan_if_none(row[14]),
         target_price=nan_if_none(row[15]),
-        venue_order_id=row[16],
-        note=row[17],
+        invalidations=split(row[16]),
+        venue_order_id=row[17],
+        note=row[18],
     )
 
 
@@ -167,6 +173,7 @@ def round_trip_row(trip: RoundTrip) -> tuple[Any, ...]:
         trip.decision_id,
         trip.entry_order_id,
         trip.exit_order_id,
+        trip.exit_note,
     )
 
 
@@ -190,6 +197,43 @@ def round_trip_from(row: Sequence[Any]) -> RoundTrip:
         decision_id=row[14],
         entry_order_id=row[15],
         exit_order_id=row[16],
+        exit_note=row[17],
+    )
+
+
+def adjustment_row(adjustment: Adjustment) -> tuple[Any, ...]:
+    """Return an adjustment as a row of `adjustments`."""
+    return (
+        adjustment.adjustment_id,
+        adjustment.time_ns,
+        adjustment.kind.value,
+        adjustment.currency,
+        plain(adjustment.amount),
+        adjustment.symbol,
+        plain(adjustment.position_change),
+        adjustment.fills,
+        plain(adjustment.expected),
+        plain(adjustment.found),
+        adjustment.note,
+        int(adjustment.accepted),
+    )
+
+
+def adjustment_from(row: Sequence[Any]) -> Adjustment:
+    """Return the adjustment that a row of `adjustments` holds."""
+    return Adjustment(
+        adjustment_id=row[0],
+        time_ns=row[1],
+        kind=AdjustmentKind(row[2]),
+        currency=row[3],
+        amount=Decimal(row[4]),
+        symbol=row[5],
+        position_change=Decimal(row[6]),
+        fills=row[7],
+        expected=Decimal(row[8]),
+        found=Decimal(row[9]),
+        note=row[10],
+        accepted=bool(row[11]),
     )
 
 
@@ -210,6 +254,7 @@ def decision_from(row: Sequence[Any], names: dict[int, str]) -> Decision:
         mask=row[11],
         order_id=row[12],
         detail=row[13] or "",
+        note=row[14] or "",
     )
 
 
@@ -228,14 +273,19 @@ def fill_account(account: Records, row: Sequence[Any]) -> None:
 def slot_row(slot: np.void, symbol: str, strategy_names: Sequence[str]) -> tuple[Any, ...]:
     """Return one slot as a row of `slots`."""
     names = (_name(slot["strategy"], strategy_names), _name(slot["pending_strategy"], strategy_names))
-    return (symbol, *names, *(slot[field].item() for field in SLOT_FIELDS))
+    plan = (join(rules_of(slot)), json.dumps(gauge_rows(slot), separators=(",", ":")) if slot["gauges"] else "")
+    return (symbol, *names, *plan, *(slot[field].item() for field in SLOT_FIELDS))
 
 
 def fill_slot(slots: Records, index: int, row: Sequence[Any], strategy_names: Sequence[str]) -> None:
     """Write a row of `slots` into its record; a strategy that is gone leaves -1 and the exit plan stays."""
     slots["strategy"][index] = _index(row[1], strategy_names)
     slots["pending_strategy"][index] = _index(row[2], strategy_names)
-    for field, value in zip(SLOT_FIELDS, row[3:], strict=True):
+    write_rules(slots[index], split(row[3]))
+    restore_gauges(slots[index], json.loads(row[4]) if row[4] else ())
+    for field in SLOT_FIELDS_COMPUTED:
+        slots[field][index] = NAN
+    for field, value in zip(SLOT_FIELDS, row[5:], strict=True):
         slots[field][index] = nan_if_none(value)
 
 

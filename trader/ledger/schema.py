@@ -69,6 +69,7 @@ SLOT_FIELDS = (
     "break_even_stop",
     "best_price",
     "expires_ns",
+    "watched_close",
     "pending_lots",
     "pending_quantity",
     "pending_order",
@@ -80,6 +81,21 @@ SLOT_FIELDS = (
 
 #: fields of SLOT that come from the configuration and the instrument each time
 SLOT_FIELDS_CONFIGURED = ("tick_size", "lot_size", "min_quantity", "min_notional", "fee_rate_frac", "slippage_frac")
+
+#: fields of SLOT that say how symbols moved together when somebody last asked: computed anew for each check
+SLOT_FIELDS_COMPUTED = ("correlation",)
+
+#: fields of SLOT that are kept as one text each: the rules as an owner reads them, the gauges' states as JSON
+SLOT_FIELDS_RULES = ("rules", "rule_kind", "rule_frame_ns", "rule_period", "rule_level")
+SLOT_FIELDS_GAUGES = (
+    "gauges",
+    "gauge_frame_ns",
+    "gauge_period",
+    "gauge_count",
+    "gauge_close",
+    "gauge_up",
+    "gauge_down",
+)
 
 #: fields of SLOT that are indices into the configured strategies, kept as names
 SLOT_FIELDS_STRATEGY = ("strategy", "pending_strategy")
@@ -105,6 +121,7 @@ SEALED: dict[str, tuple[str, ...]] = {
         "updated_ns",
         "stop_price",
         "target_price",
+        "invalidations",
         "venue_order_id",
         "note",
     ),
@@ -155,14 +172,40 @@ SEALED: dict[str, tuple[str, ...]] = {
         "decision_id",
         "entry_order_id",
         "exit_order_id",
+        "exit_note",
     ),
     "balances": ("currency", "amount"),
     "paper_balances": ("currency", "amount"),
     "days": ("day", "start_equity", "time_ns"),
     "halts": ("halt_id", "time_ns", "halt", "active", "note"),
     "account": ("id", *ACCOUNT_FIELDS),
-    "slots": ("symbol", "strategy", "pending_strategy", *SLOT_FIELDS),
-    "cursor": ("id", "cursor_ns", "orders", "order_events", "fills", "round_trips", "decisions", "halts"),
+    "slots": ("symbol", "strategy", "pending_strategy", "invalidations", "gauges", *SLOT_FIELDS),
+    "adjustments": (
+        "adjustment_id",
+        "time_ns",
+        "kind",
+        "currency",
+        "amount",
+        "symbol",
+        "position_change",
+        "fills",
+        "expected",
+        "found",
+        "note",
+        "accepted",
+    ),
+    "leaving": ("symbol", "reason", "decision_id", "time_ns"),
+    "cursor": (
+        "id",
+        "cursor_ns",
+        "orders",
+        "order_events",
+        "fills",
+        "round_trips",
+        "decisions",
+        "halts",
+        "adjustments",
+    ),
     "decision_seals": ("block", "count", "seal"),
 }
 
@@ -182,6 +225,7 @@ DECISION_COLUMNS = (
     "mask",
     "order_id",
     "detail",
+    "note",
 )
 
 _VERSION_1 = """
@@ -206,6 +250,7 @@ CREATE TABLE orders (
     updated_ns INTEGER NOT NULL,
     stop_price ANY,
     target_price ANY,
+    invalidations TEXT NOT NULL,
     venue_order_id TEXT,
     note TEXT NOT NULL,
     recorded_ns INTEGER NOT NULL,
@@ -214,6 +259,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_live ON orders (order_id)
     WHERE state NOT IN ('filled', 'canceled', 'rejected', 'expired', 'lost');
 CREATE INDEX orders_symbol ON orders (symbol, order_id);
+CREATE INDEX orders_venue ON orders (venue_order_id) WHERE venue_order_id IS NOT NULL;
 CREATE TABLE order_events (
     event_id INTEGER PRIMARY KEY,
     order_id INTEGER NOT NULL REFERENCES orders,
@@ -273,6 +319,7 @@ CREATE TABLE round_trips (
     decision_id INTEGER NOT NULL,
     entry_order_id INTEGER NOT NULL REFERENCES orders,
     exit_order_id INTEGER NOT NULL REFERENCES orders,
+    exit_note TEXT NOT NULL,
     crc INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX round_trips_symbol ON round_trips (symbol, position_id);
@@ -292,6 +339,29 @@ CREATE TABLE halts (
     recorded_ns INTEGER NOT NULL,
     crc INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE adjustments (
+    adjustment_id INTEGER PRIMARY KEY,
+    time_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    amount TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    position_change TEXT NOT NULL,
+    fills INTEGER NOT NULL,
+    expected TEXT NOT NULL,
+    found TEXT NOT NULL,
+    note TEXT NOT NULL,
+    accepted INTEGER NOT NULL CHECK (accepted IN (0, 1)),
+    recorded_ns INTEGER NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT;
+CREATE TABLE leaving (
+    symbol TEXT PRIMARY KEY,
+    reason INTEGER NOT NULL,
+    decision_id INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE account (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     cash ANY, equity ANY, gross_exposure ANY, unrealised_pnl ANY, realised_pnl ANY, fees_paid ANY,
@@ -304,12 +374,13 @@ CREATE TABLE account (
 ) STRICT;
 CREATE TABLE slots (
     symbol TEXT PRIMARY KEY,
-    strategy TEXT, pending_strategy TEXT,
+    strategy TEXT, pending_strategy TEXT, invalidations TEXT NOT NULL, gauges TEXT NOT NULL,
     mark_price ANY, mark_ns INTEGER, candle_ns INTEGER, blocked INTEGER, close_price ANY, range_mean ANY,
     range_count INTEGER, atr ANY, quantity ANY, entry_price ANY,
     entry_ns INTEGER, entry_fees ANY, position_pnl ANY, position_id INTEGER, last_close_ns INTEGER,
     stop_price ANY, target_price ANY, trailing_stop_frac ANY, trailing_stop_atr ANY, trailing_price ANY,
     break_even_price ANY, break_even_stop ANY, best_price ANY, expires_ns INTEGER,
+    watched_close ANY,
     pending_lots INTEGER, pending_quantity ANY, pending_order INTEGER, pending_reason INTEGER,
     pending_stop_price ANY, pending_target_price ANY, reserved ANY,
     crc INTEGER NOT NULL
@@ -323,6 +394,7 @@ CREATE TABLE cursor (
     round_trips INTEGER NOT NULL,
     decisions INTEGER NOT NULL,
     halts INTEGER NOT NULL,
+    adjustments INTEGER NOT NULL,
     crc INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE decisions (
@@ -339,7 +411,8 @@ CREATE TABLE decisions (
     decided INTEGER NOT NULL,
     mask INTEGER NOT NULL,
     order_id INTEGER NOT NULL,
-    detail TEXT
+    detail TEXT,
+    note TEXT
 ) STRICT;
 CREATE TABLE decision_seals (
     block INTEGER PRIMARY KEY, count INTEGER NOT NULL, seal INTEGER NOT NULL, crc INTEGER NOT NULL

@@ -174,6 +174,7 @@ class EnhancedRiskManager:
             target_price=_given(signal.target_price),
             reduce_only=False,
             decision_id=decision_id,
+            invalidations=signal.invalidations,
         )
 
     def _broken(self) -> tuple[Broken, ...]:

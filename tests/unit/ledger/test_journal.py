@@ -43,6 +43,7 @@ def test_kept_fields_cover_every_field_of_the_records():
     """A field added to a record must be kept, or said to be configured: a restart must not lose it unseen."""
     assert set(schema.ACCOUNT_FIELDS) | {"updated_ns"} == set(ACCOUNT.names)
     kept = {*schema.SLOT_FIELDS, *schema.SLOT_FIELDS_CONFIGURED, *schema.SLOT_FIELDS_STRATEGY}
+    kept |= {*schema.SLOT_FIELDS_COMPUTED, *schema.SLOT_FIELDS_RULES, *schema.SLOT_FIELDS_GAUGES}
     assert kept == set(SLOT.names)
 
 
