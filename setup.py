@@ -26,7 +26,6 @@ REQUIREMENTS = [
     "rich>=13",
     "prometheus_client>=0.20",
     "plotly>=6",
-    "concurrent-log-handler>=0.9.25",
     "apprise>=1.8",
 ]
 TEST = [

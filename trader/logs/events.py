@@ -9,8 +9,11 @@ Names are part of what an owner's own tools rely on: never rename, only add.
 from __future__ import annotations
 
 import logging
+import sys
 from enum import StrEnum
 from typing import Any
+
+from trader.logs.records import CheapRecord
 
 
 class Event(StrEnum):
@@ -52,6 +55,40 @@ _trades = logging.getLogger(TRADES)
 _decisions = logging.getLogger(DECISIONS)
 
 
+class Words:
+    """A message that is put together when somebody reads it, and not by whoever has no time."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+
+class _TradeWords(Words):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        event_type, symbol, action, price, quantity, fields = self._parts
+        words = [str(event_type), str(action), str(symbol)]
+        if quantity is not None:
+            words.append(f"{quantity}")
+        if price is not None:
+            words.append(f"at {price}")
+        if fields.get("reason"):
+            words.append(f"({fields['reason']})")
+        if fields.get("pnl") is not None:
+            words.append(f"result {fields['pnl']}")
+        return " ".join(words)
+
+
+class _DecisionWords(Words):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        decision_type, symbol, justification = self._parts
+        return f"{decision_type} {symbol}: {justification}" if justification else f"{decision_type} {symbol}"
+
+
 def log_event(log: logging.Logger, level: int, event: str, message: str, **fields: Any) -> None:
     """Log a message as a named event with fields.
 
@@ -69,8 +106,7 @@ def log_event(log: logging.Logger, level: int, event: str, message: str, **field
         Searchable facts: symbol, order_id, price, ...; None is left out.
     """
     if log.isEnabledFor(level):
-        known = {name: value for name, value in fields.items() if value is not None}
-        log.log(level, "%s", message, extra={"event": str(event), "fields": known}, stacklevel=2)
+        _hand_over(log, level, event, message, fields)
 
 
 def log_trade_event(
@@ -101,17 +137,13 @@ def log_trade_event(
     **fields
         More facts: fee, pnl [quote], reason, order_id, market_time, ...; reason and pnl are told to people too.
     """
-    words = [str(event_type), action, symbol]
-    if quantity is not None:
-        words.append(f"{quantity}")
-    if price is not None:
-        words.append(f"at {price}")
-    if fields.get("reason"):
-        words.append(f"({fields['reason']})")
-    if fields.get("pnl") is not None:
-        words.append(f"result {fields['pnl']}")
-    facts = {"symbol": symbol, "action": action, "price": price, "quantity": quantity, "confidence": confidence}
-    log_event(_trades, logging.INFO, event_type, " ".join(words), **facts, **fields)
+    if not _trades.isEnabledFor(logging.INFO):
+        return
+    words = _TradeWords(event_type, symbol, action, price, quantity, fields)
+    facts = {
+        "symbol": symbol, "action": action, "price": price, "quantity": quantity, "confidence": confidence, **fields
+    }  # fmt: skip
+    _hand_over(_trades, logging.INFO, event_type, words, facts)
 
 
 def log_decision(
@@ -135,6 +167,18 @@ def log_decision(
     level = logging.DEBUG if decision_type in QUIET_DECISIONS else logging.INFO
     if not _decisions.isEnabledFor(level):
         return
-    message = f"{decision_type} {symbol}" + (f": {justification}" if justification else "")
-    facts = {"decision_type": decision_type, "symbol": symbol, "confidence": confidence, "justification": justification}
-    log_event(_decisions, level, Event.DECISION, message, **facts, **fields)
+    words = _DecisionWords(decision_type, symbol, justification)
+    facts = {
+        "decision_type": decision_type, "symbol": symbol, "confidence": confidence, "justification": justification,
+        **fields,
+    }  # fmt: skip
+    _hand_over(_decisions, level, Event.DECISION, words, facts)
+
+
+def _hand_over(log: logging.Logger, level: int, event: str, message: object, fields: dict[str, Any]) -> None:
+    """Make the record of an event; the public function's caller is where it comes from."""
+    frame = sys._getframe(2)  # noqa: SLF001 - what logging's own findCaller does
+    code = frame.f_code
+    record = CheapRecord(log.name, level, code.co_filename, frame.f_lineno, message, func=code.co_name)
+    record.event, record.fields = event, fields
+    log.handle(record)

@@ -1,26 +1,31 @@
 """Log files that several processes write at once, with rotation, and without a lock per line.
 
-A line is one write to a descriptor opened with O_APPEND, which the kernel keeps whole. Only rotation
-takes a lock. Whoever still holds the old file writes on into it, under its new name: nothing is lost.
-The standard library's RotatingFileHandler loses lines here, and a lock per line costs more
-than the line.
+What waits is written at once: one write of whole lines to a descriptor opened with O_APPEND, which the kernel
+keeps together. Only rotation takes a lock. Whoever still holds the old file writes on into it, under its new name:
+nothing is lost. The standard library's RotatingFileHandler loses lines here, and a lock per line costs more than
+the line.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trader.clock import NS_PER_DAY, format_utc, utc_ns
+from trader.logs.sinks import Sink
+
+#: most that one write takes, so that a rotation by another process is noticed soon
+CHUNK_BYTES = 1 << 16
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class SharedFile(logging.Handler):
+class SharedFile(Sink):
     """Appends records to a file that other processes append to as well.
 
     A file that was deleted or moved is made anew; a disk that is full costs the records that
@@ -36,20 +41,29 @@ class SharedFile(logging.Handler):
 
     def __init__(self, path: Path, level: int) -> None:
         super().__init__(level)
-        self.failed = 0  #: records that could not be written
-        self.last_error = ""
         self._path = path
         self._descriptor = -1
         self._inode = (-1, -1)
         self._torn = False  # the last write was cut short: end its line first
 
+    def take(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write records; never raises."""
+        lines = []
+        for record in self.wanted(records):
+            try:
+                lines.append(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+            except Exception as error:  # noqa: BLE001 - logging must not stop trading, whatever breaks
+                self.lose(1, self._path.name, error)
+        written = 0
+        try:
+            while written < len(lines):
+                written += self._write(lines, written)
+        except OSError as error:
+            self.lose(len(lines) - written, self._path.name, error)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; never raises."""
-        try:
-            self._write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
-        except Exception as error:  # noqa: BLE001 - logging must not stop trading, whatever breaks
-            self.failed += 1
-            self.last_error = f"{self._path.name}: {getattr(error, 'strerror', None) or error}"
+        self.take([record])
 
     def close(self) -> None:
         """Close the file."""
@@ -60,21 +74,39 @@ class SharedFile(logging.Handler):
         """Tell whether the file must be rotated before `more` bytes are written."""
         raise NotImplementedError
 
+    def room(self, status: os.stat_result) -> int:  # noqa: ARG002 - for files of any size
+        """Return how many bytes may be written before the file is looked at again."""
+        return CHUNK_BYTES
+
     def rotate(self, status: os.stat_result) -> None:
         """Move the file away; called by one process at a time."""
         raise NotImplementedError
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: list[bytes], first: int) -> int:
+        """Write as many lines as belong into the file now, at least one; return how many are on their way whole."""
         status = self._current()
-        if self.due(status, len(line)):
-            self._rotate_once(len(line))
-            self._current()
-        if self._torn:
-            line = b"\n" + line
-        written = os.write(self._descriptor, line)
-        self._torn = written < len(line)
-        if self._torn:
-            raise OSError("the disk is full")
+        if self.due(status, len(lines[first])):
+            self._rotate_once(len(lines[first]))
+            status = self._current()
+        chunk = lines[first : first + self._fitting(lines, first, self.room(status))]
+        was_torn = self._torn
+        data = b"\n" * was_torn + b"".join(chunk)
+        written = os.write(self._descriptor, data)
+        self._torn = not data[:written].endswith(b"\n")
+        if written == len(data):
+            return len(chunk)
+        # a full disk took a part: what is not whole yet is tried once more, which says why
+        whole = data[:written].count(b"\n") - was_torn
+        if whole <= 0 and was_torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return max(whole, 0)
+
+    def _fitting(self, lines: list[bytes], first: int, room: int) -> int:
+        count, size = 1, len(lines[first])
+        while first + count < len(lines) and size + len(lines[first + count]) <= room:
+            size += len(lines[first + count])
+            count += 1
+        return count
 
     def _current(self) -> os.stat_result:
         try:
@@ -130,6 +162,10 @@ class SizedFile(SharedFile):
     def due(self, status: os.stat_result, more: int) -> bool:
         """Tell whether `more` bytes would not fit."""
         return status.st_size > 0 and status.st_size + more > self._max_bytes
+
+    def room(self, status: os.stat_result) -> int:
+        """Return what is left of the size."""
+        return min(CHUNK_BYTES, self._max_bytes - status.st_size)
 
     def rotate(self, status: os.stat_result) -> None:  # noqa: ARG002 - the size does not matter any more
         """Shift every older file by one; the oldest goes."""

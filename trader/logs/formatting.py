@@ -22,12 +22,17 @@ import logging
 import math
 import os
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from trader.clock import format_utc
 from trader.logs.redaction import HIDDEN, is_secret_name, one_line, redact
 
 MAX_MESSAGE_CHARS = 16_384
+
+_ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 _COLOURS = {"DEBUG": "\x1b[2m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 _RESET = "\x1b[0m"
@@ -35,7 +40,10 @@ _RESET = "\x1b[0m"
 
 def message_of(record: logging.LogRecord) -> str:
     """Return a record's message: redacted, on one line, of bounded length."""
-    text = record.getMessage()
+    try:
+        text = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a format that does not fit its arguments is still worth reading
+        text = f"{record.msg} {record.args} ({type(error).__name__}: {error})"
     if len(text) > MAX_MESSAGE_CHARS:
         text = f"{text[:MAX_MESSAGE_CHARS]} ... ({len(text)} characters)"
     return one_line(redact(text))
@@ -46,7 +54,11 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     fields = getattr(record, "fields", None)
     if not isinstance(fields, dict):
         return {}
-    return {str(name): HIDDEN if is_secret_name(str(name)) else _value(value) for name, value in fields.items()}
+    return {
+        str(name): HIDDEN if _names_secret(str(name)) else plain_value(value)
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def event_of(record: logging.LogRecord) -> str | None:
@@ -62,7 +74,13 @@ def exception_of(record: logging.LogRecord) -> str | None:
     return "\n".join(one_line(line) for line in redact(record.exc_text).split("\n"))
 
 
-def _value(value: Any) -> Any:
+@lru_cache(1024)
+def _names_secret(name: str) -> bool:
+    return is_secret_name(name)
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as JSON can hold it, without secrets; NaN and infinity become null."""
     if value is None or isinstance(value, bool | int):
         return value if value is None else (bool(value) if isinstance(value, bool) else int(value))
     if isinstance(value, float):
@@ -70,14 +88,17 @@ def _value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value) if value.is_finite() else None
     if isinstance(value, list | tuple | set | frozenset):
-        return [_value(item) for item in value]
+        return [plain_value(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): HIDDEN if is_secret_name(str(key)) else _value(item) for key, item in value.items()}
+        return {str(key): HIDDEN if _names_secret(str(key)) else plain_value(item) for key, item in value.items()}
     return redact(str(value))[:MAX_MESSAGE_CHARS]
 
 
 class HumanFormatter(logging.Formatter):
-    """A line per record: time, level, role, message; a traceback indented below it."""
+    """A line per record: time, level, role, message; a traceback indented below it.
+
+    Several sinks that share one formatter share the line as well.
+    """
 
     def __init__(self, role: str, *, colour: bool = False, date: bool = True) -> None:
         super().__init__()
@@ -87,6 +108,14 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
+        made = record.__dict__.get("_made")
+        if made is not None and made[0] is self:
+            return str(made[1])
+        line = self._line(record)
+        record.__dict__["_made"] = (self, line)
+        return line
+
+    def _line(self, record: logging.LogRecord) -> str:
         time_text = format_utc(int(record.created * 1e6) * 1000, "milliseconds")
         if not self._date:
             time_text = time_text[11:]
@@ -123,4 +152,9 @@ class JsonFormatter(logging.Formatter):
         }
         optional = {"event": event_of(record), "fields": fields_of(record), "exception": exception_of(record)}
         entry |= {name: value for name, value in optional.items() if value}
-        return json.dumps(entry, allow_nan=False)
+        try:
+            found = orjson.dumps(entry)
+        except (TypeError, ValueError):  # a number beyond 64 bits, half a surrogate pair
+            return _ENCODE(entry)
+        # not every reader of lines means line feeds only: beyond ASCII everything is escaped
+        return found.decode("ascii") if found.isascii() else _ENCODE(entry)

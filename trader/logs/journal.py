@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from trader.logs.formatting import event_of, exception_of, fields_of, message_of
+from trader.logs.sinks import Sink
 
 SOCKET: Final = Path("/run/systemd/journal/socket")
 #: how long a stalled journald is waited for [s]; the listener's time, never the engine's
@@ -58,7 +59,7 @@ def encode(fields: dict[str, str]) -> bytes:
     return b"".join(parts)
 
 
-class JournalHandler(logging.Handler):
+class JournalHandler(Sink):
     """Sends records to journald.
 
     Parameters
@@ -73,8 +74,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, role: str, run_id: str, path: Path = SOCKET) -> None:
         super().__init__()
-        self.failed = 0  #: records that could not be sent
-        self.last_error = ""
+        self._stalled = False  # nothing got through the last time: do not wait again
         self._static = {"SYSLOG_IDENTIFIER": "trader", "TRADER_ROLE": role, "RUN_ID": run_id}
         self._path = str(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -85,8 +85,10 @@ class JournalHandler(logging.Handler):
         try:
             self._send(encode(self.fields(record)))
         except Exception as error:  # noqa: BLE001 - logging must not stop trading, whatever breaks
-            self.failed += 1
-            self.last_error = f"journal: {getattr(error, 'strerror', None) or error}"
+            self._stalled = isinstance(error, BlockingIOError)
+            self.lose(1, "journal", error)
+        else:
+            self._stalled = False
 
     def close(self) -> None:
         """Close the socket."""
@@ -121,6 +123,8 @@ class JournalHandler(logging.Handler):
         try:
             self._socket.sendto(message, self._path)
         except BlockingIOError:
+            if self._stalled:
+                raise
             # a datagram socket is writable again when the receiver's queue has room
             self._socket.connect(self._path)
             select.select((), (self._socket,), (), PATIENCE_S)

@@ -1,8 +1,10 @@
-"""The way of a record: a bounded queue, one listener thread, five sinks.
+"""The way of a record: two bounded queues, each with a thread that listens to it, and five sinks behind them.
 
-Who logs pays for a queue's put and no more: a stalled disk, terminal or journald stalls the
-listener, fills the queue, and costs log records, not trading. The last fifth of the queue is kept for
-warnings and errors. What was dropped is counted, and reported once there is room again.
+Who logs pays for a queue's put and no more: text is made by the listeners. A stalled disk, terminal or journald
+stalls one listener, fills one queue, and costs log records, not trading. Console and journal have a queue of
+their own, the files have the other, so that neither waits for what ails the other. The last fifth of a queue is
+kept for warnings, errors and what happens to orders and positions. What was dropped is counted, and
+reported once there is room again.
 """
 
 from __future__ import annotations
@@ -14,69 +16,180 @@ import queue
 import sys
 import threading
 import time
-from logging.handlers import QueueHandler
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from trader.logs.events import TRADES, Event
+from trader.logs.events import TRADES, Event, Words
 from trader.logs.files import DailyFile, SizedFile
-from trader.logs.formatting import HumanFormatter, JsonFormatter
+from trader.logs.formatting import HumanFormatter, JsonFormatter, plain_value
 from trader.logs.journal import SOCKET, JournalHandler, stderr_is_journal
+from trader.logs.records import are_plain, found_caller
+from trader.logs.sinks import Console, Sink
 
+#: records that wait in one queue
 CAPACITY: Final = 8192
-#: where records below WARNING are no longer taken
+#: where records below WARNING are no longer taken, but for trade events
 CROWDED: Final = CAPACITY * 4 // 5
+#: records that a listener takes at once
+BATCH: Final = 256
 #: how long close waits for what is still queued [s]
 PATIENCE_S: Final = 3.0
-#: losses are reported no more often than this [s]
+#: losses are reported no more often than this at first, and ever more rarely while they go on [s]
 REPORT_EVERY_S: Final = 10.0
+REPORT_AT_LEAST_S: Final = 600.0
 
 _MB: Final = 1_000_000
+#: sizes at which files are rotated [bytes]
+FILE_BYTES = 50 * _MB
+ERROR_FILE_BYTES = 10 * _MB
 _END: Final = None
 #: libraries that log what only their authors want to read
-_QUIET = ("numba", "asyncio", "ccxt", "urllib3", "matplotlib")
+_QUIET = ("numba", "asyncio", "ccxt", "urllib3", "matplotlib", "apprise", "requests", "markdown")
 
 # the C queue: a put is a tenth of queue.Queue's, and its bound is checked here
 _Queue = queue.SimpleQueue[logging.LogRecord | None]
 
 
-class _Intake(QueueHandler):
-    """Puts records into the queue without ever waiting; counts what does not fit."""
+class _Lane:
+    """One queue, its listener and the sinks behind it."""
 
-    def __init__(self, records: _Queue) -> None:
-        super().__init__(records)
-        self.dropped = 0
-        self._records = records
-        self._formatter = logging.Formatter()
+    def __init__(self, name: str, sinks: Sequence[logging.Handler]) -> None:
+        self.sinks = sinks
+        self.level = logging.NOTSET  #: lowest level that any of them takes
+        self.dropped = 0  #: records that did not fit
+        self.left = 0  #: records that were still queued when patience ended
+        self._records: _Queue = queue.SimpleQueue()
+        self._reported = 0
+        self._next_report_s = 0.0
+        self._pause_s = REPORT_EVERY_S
+        self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Make a record independent of its caller's objects; its traceback stays apart from its message."""
-        record.msg, record.args = record.getMessage(), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = self._formatter.formatException(record.exc_info)
-        record.exc_info = None
-        return record
+    @property
+    def lost(self) -> int:
+        """Records that did not fit, or that a sink could not write."""
+        return self.dropped + self.left + sum(getattr(sink, "failed", 0) for sink in self.sinks)
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue a record, or count it."""
+    @property
+    def waiting(self) -> int:
+        """Records that are queued."""
+        return self._records.qsize()
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+
+    def offer(self, record: logging.LogRecord) -> None:
+        """Queue a record, or count it; never waits."""
         waiting = self._records.qsize()
-        if waiting >= CAPACITY or (waiting >= CROWDED and record.levelno < logging.WARNING):
-            self.dropped += 1
-        else:
+        if waiting < CROWDED or (waiting < CAPACITY and (record.levelno >= logging.WARNING or record.name == TRADES)):
             self._records.put(record)
+        else:
+            self.dropped += 1
+
+    def end(self) -> None:
+        """Let the listener come to an end."""
+        self._records.put(_END)
+
+    def wait(self, until_s: float) -> None:
+        """Wait for what is queued, and count what is not written by then; a stuck listener ends with the process."""
+        self._thread.join(max(0.0, until_s - time.monotonic()))
+        if self._thread.is_alive():
+            self.left = max(0, self._records.qsize() - 1)
+            return
+        for sink in self.sinks:
+            sink.close()
+
+    def _listen(self) -> None:
+        while True:
+            batch = self._batch()
+            ended = bool(batch) and batch[-1] is _END
+            records = [record for record in batch if record is not None]
+            if records:
+                self._write(records)
+            if self._records.empty() and (ended or time.monotonic() >= self._next_report_s):
+                self._report_losses()
+            if ended:
+                return
+
+    def _batch(self) -> list[logging.LogRecord | None]:
+        """Return what is queued, once there is something; nothing when losses wait to be told."""
+        batch: list[logging.LogRecord | None] = []
+        with suppress(queue.Empty):
+            batch.append(self._records.get(timeout=self._pause_s if self.lost > self._reported else None))
+            while len(batch) < BATCH and batch[-1] is not _END:
+                batch.append(self._records.get_nowait())
+        return batch
+
+    def _write(self, records: list[logging.LogRecord]) -> None:
+        for sink in self.sinks:
+            if isinstance(sink, Sink):
+                sink.take(records)
+                continue
+            for record in records:
+                if record.levelno >= sink.level:
+                    sink.handle(record)
+
+    def _report_losses(self) -> None:
+        lost = self.lost - self._reported
+        if not lost:
+            self._pause_s = REPORT_EVERY_S
+            return
+        reasons = sorted({text for sink in self.sinks if (text := getattr(sink, "last_error", ""))})
+        why = "; ".join(reasons) or "the queue was full"
+        text = f"{lost} log records were dropped ({why})"
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
+        record.event, record.fields = Event.LOGS_DROPPED, {"dropped": lost}
+        if _current is not None and self in _current.lanes:
+            _current.tell(record)
+        else:
+            self._write([record])
+        # a sink that is still broken has just lost the report as well: that one needs no report
+        self._reported = self.lost
+        self._next_report_s = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, REPORT_AT_LEAST_S)
 
 
-class _Console(logging.StreamHandler):  # type: ignore[type-arg]
-    """stderr; a closed one is counted, not reported on itself."""
+class _Intake(logging.Handler):
+    """Makes records independent of their makers' objects and hands them to the lanes; never waits."""
 
-    failed = 0
-    last_error = ""
+    def __init__(self, lanes: Sequence[_Lane]) -> None:
+        super().__init__()
+        self._lanes = lanes
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's name
-        """Count a record that could not be written."""
-        self.failed += 1
-        self.last_error = f"console: {sys.exc_info()[1]}"
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record; nothing here needs the lock that handlers have."""
+        try:
+            _settle(record)
+        except Exception as error:  # noqa: BLE001 - what can't be told must not stop who wanted to tell it
+            record.msg, record.args = f"a log message could not be made: {type(error).__name__}: {error}", None
+            record.fields = {}
+        for lane in self._lanes:
+            if record.levelno >= lane.level:
+                lane.offer(record)
+        return True
+
+
+_traces = logging.Formatter()
+
+
+def _settle(record: logging.LogRecord) -> None:
+    """Make text of whatever may change after the call; the rest is the listener's work."""
+    kind = type(record.msg)
+    if (kind is not str and not issubclass(kind, Words)) or (record.args and not are_plain(_values(record.args))):
+        record.msg, record.args = record.getMessage(), None
+    fields = record.__dict__.get("fields")
+    if fields and not are_plain(fields.values()):
+        record.fields = {name: value if are_plain((value,)) else plain_value(value) for name, value in fields.items()}
+    if record.exc_info:
+        record.exc_text = record.exc_text or _traces.formatException(record.exc_info)
+        record.exc_info = None
+
+
+def _values(args: Any) -> Any:
+    return args.values() if isinstance(args, dict) else args
 
 
 class LogPipeline:
@@ -84,44 +197,59 @@ class LogPipeline:
 
     Parameters
     ----------
-    sinks : list of Handler
-        Where records go; written to by the listener thread only.
     console : Handler
-        The one among them whose level follows the configuration.
+        Console or journal, whose level follows the configuration.
+    files : sequence of Handler
+        The log files.
     """
 
-    def __init__(self, sinks: list[logging.Handler], console: logging.Handler) -> None:
-        self._sinks = sinks
+    def __init__(self, console: logging.Handler, files: Sequence[logging.Handler] = ()) -> None:
         self._console = console
-        self._records: _Queue = queue.SimpleQueue()
-        self._intake = _Intake(self._records)
-        self._reported = 0
-        self._next_report_s = 0.0
+        self._files = files
+        shown = _Lane("logs-console", [console])
+        kept = _Lane("logs-files", files)
+        self.lanes = [shown, kept] if files else [shown]
+        self._intake = _Intake(self.lanes)
         self._closed = False
-        self._listener = threading.Thread(target=self._listen, name="logs", daemon=True)
+        self._before: tuple[Any, Any] = (None, None)
 
     @property
     def dropped(self) -> int:
-        """Records that were lost: the queue was full, or a sink could not be written."""
-        return self._intake.dropped + sum(getattr(sink, "failed", 0) for sink in self._sinks)
+        """Records that were lost: a queue was full, or a sink could not be written."""
+        return sum(lane.lost for lane in self.lanes)
+
+    @property
+    def waiting(self) -> int:
+        """Records in the fullest queue."""
+        return max(lane.waiting for lane in self.lanes)
 
     def set_level(self, level: str) -> None:
         """Set the lowest level of the console, or of the journal in its place."""
         self._console.setLevel(level)
+        self.lanes[0].level = self._console.level
         # without files nobody would read what is below the console's level
-        logging.getLogger("trader").setLevel(logging.DEBUG if len(self._sinks) > 1 else level)
+        logging.getLogger("trader").setLevel(logging.DEBUG if self._files else level)
+
+    def tell(self, record: logging.LogRecord) -> None:
+        """Hand a record of the pipeline's own to every lane."""
+        for lane in self.lanes:
+            lane.offer(record)
 
     def start(self) -> None:
         """Become the process' logging."""
         root = logging.getLogger()
         root.setLevel(logging.INFO)
         root.addHandler(self._intake)
-        # facts that no sink shows cost time at every call
+        # facts that no sink shows cost time at every call, and callers are found in a cheaper way
         logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
+        self._before = (logging._srcfile, logging.getLogRecordFactory())  # noqa: SLF001 - its documented switch
+        logging._srcfile = None  # noqa: SLF001
+        logging.setLogRecordFactory(found_caller)
         for name in _QUIET:
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.CRITICAL if name == "apprise" else logging.WARNING)
         logging.captureWarnings(capture=True)
-        self._listener.start()
+        for lane in self.lanes:
+            lane.start()
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -132,12 +260,13 @@ class LogPipeline:
         atexit.unregister(self.close)
         logging.captureWarnings(capture=False)
         logging.getLogger().removeHandler(self._intake)
-        self._records.put(_END)
-        self._listener.join(PATIENCE_S)
-        # a listener that is stuck in a sink is a daemon: it ends with the process
-        if not self._listener.is_alive():
-            for sink in self._sinks:
-                sink.close()
+        logging._srcfile = self._before[0]  # noqa: SLF001 - as it was
+        logging.setLogRecordFactory(self._before[1])
+        until_s = time.monotonic() + PATIENCE_S
+        for lane in self.lanes:
+            lane.end()
+        for lane in self.lanes:
+            lane.wait(until_s)
 
     def __enter__(self) -> Self:
         return self
@@ -146,33 +275,6 @@ class LogPipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _listen(self) -> None:
-        while (record := self._records.get()) is not _END:
-            self._write(record)
-            if self._records.empty() and time.monotonic() >= self._next_report_s:
-                self._report_losses()
-        self._report_losses()
-
-    def _write(self, record: logging.LogRecord) -> None:
-        for sink in self._sinks:
-            if record.levelno >= sink.level:
-                sink.handle(record)
-
-    def _report_losses(self) -> None:
-        lost = self.dropped - self._reported
-        if not lost:
-            return
-        reasons = sorted({text for sink in self._sinks if (text := getattr(sink, "last_error", ""))})
-        why = "; ".join(reasons) or "the queue was full"
-        record = logging.LogRecord(
-            __name__, logging.WARNING, __file__, 0, f"{lost} log records were dropped ({why})", None, None
-        )
-        record.event, record.fields = Event.LOGS_DROPPED, {"dropped": lost}
-        self._write(record)
-        # a sink that is still broken has just lost the report as well: that one needs no report
-        self._reported = self.dropped
-        self._next_report_s = time.monotonic() + REPORT_EVERY_S
 
 
 _current: LogPipeline | None = None
@@ -213,7 +315,7 @@ def setup_logging(role: str, log_dir: Path | str | None, level: str = "INFO", ru
             files = _files(Path(log_dir), role, run_id)
         except OSError as error:
             problem = f"no log files in {log_dir}: {error.strerror}"
-    _current = LogPipeline([console, *files], console)
+    _current = LogPipeline(console, files)
     _current.set_level(level)
     _current.start()
     if problem:
@@ -253,7 +355,7 @@ def dropped_records() -> int:
 def _console(role: str, run_id: str) -> logging.Handler:
     if stderr_is_journal() and SOCKET.exists():
         return JournalHandler(role, run_id)
-    console = _Console(sys.stderr)
+    console = Console()
     terminal = sys.stderr.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     console.setFormatter(HumanFormatter(role, colour=colour, date=not terminal))
@@ -264,11 +366,11 @@ def _files(folder: Path, role: str, run_id: str) -> list[logging.Handler]:
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(13, "the folder can not be written")
-    everything = SizedFile(folder / "trading_system.log", logging.DEBUG, max_bytes=50 * _MB, backups=10)
-    errors = SizedFile(folder / "errors.log", logging.ERROR, max_bytes=10 * _MB, backups=5)
+    everything = SizedFile(folder / "trading_system.log", logging.DEBUG, max_bytes=FILE_BYTES, backups=10)
+    errors = SizedFile(folder / "errors.log", logging.ERROR, max_bytes=ERROR_FILE_BYTES, backups=5)
     trades = DailyFile(folder / "trades.log", logging.DEBUG, days=30)
     trades.addFilter(logging.Filter(TRADES))
-    structured = SizedFile(folder / "structured.jsonl", logging.DEBUG, max_bytes=50 * _MB, backups=5)
+    structured = SizedFile(folder / "structured.jsonl", logging.DEBUG, max_bytes=FILE_BYTES, backups=5)
     human = HumanFormatter(role)
     for handler in (everything, errors, trades):
         handler.setFormatter(human)
