@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trader.domain.adjustment import Adjustment
 from trader.domain.decision import Decision
 from trader.domain.fill import Fill
 from trader.domain.order import Order
@@ -32,11 +33,14 @@ class Pending:
     halts: list[tuple[Any, ...]] = field(default_factory=list)
     days: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     paper_balances: set[str] = field(default_factory=set)
+    adjustments: dict[int, Adjustment] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
     state: State | None = None
 
     def __len__(self) -> int:
         counted = (self.orders, self.order_events, self.fills, self.round_trips, self.decisions, self.halts, self.days)
-        return sum(map(len, counted)) + len(self.paper_balances) + (self.state is not None)
+        others = len(self.paper_balances) + len(self.adjustments) + len(self.leaving)
+        return sum(map(len, counted)) + others + (self.state is not None)
 
     @property
     def is_empty(self) -> bool:
