@@ -58,10 +58,11 @@ def schema(arguments: Namespace) -> int:
 def _strategy_problems(config: Config, path: Path | None) -> tuple[Problem, ...]:
     from trader.config.loading import located
     from trader.config.problems import Problem
+    from trader.strategy.advised import equip
     from trader.strategy.registry import create
 
     try:
-        create(config.strategies, config.market.symbols, config.market.timeframe)
+        equip(create(config.strategies, config.market.symbols, config.market.timeframe), config, None)
     except TraderError as error:
         return located(path, str(error)) if path is not None else (Problem("defaults", 1, "strategies", str(error)),)
     return ()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from trader.codes import Halt
 from trader.config.sections import Config
 from trader.core.records import new_desk, new_slots
 from trader.core.warmup import warm_up
+from trader.domain.invalidation import Gauge
+from trader.engine.advice import Advice, EntriesOf
 from trader.engine.decision_engine import AutonomousDecisionEngine, Book
 from trader.engine.panel import StrategyPanel
 from trader.engine.publisher import Publisher
@@ -22,6 +25,7 @@ from trader.errors import ConfigError
 from trader.execution.paper import PaperVenue
 from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
+from trader.ledger.reader import LedgerReader
 from trader.market.connection import ExchangeConnection
 from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
@@ -29,8 +33,11 @@ from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
 from trader.process.compile_cache import seal
 from trader.process.context import WorkerContext
+from trader.risk.lookback import HistoryOf, gauges_of, warming_bars
 from trader.risk.manager import EnhancedRiskManager
+from trader.state.paths import InstancePaths
 from trader.state.segment import Segment
+from trader.strategy.advised import equip
 from trader.strategy.registry import Bound, create
 from trader.units import exact
 
@@ -51,10 +58,13 @@ class Assembly:
     router: OrderRouter
     engine: AutonomousDecisionEngine
     publisher: Publisher
+    advice: Advice
+    paths: InstancePaths
     connection: ExchangeConnection | None = None  #: to the venue, where the market is one
 
     async def close(self) -> None:
-        """Let go of the market, the venue and the ledger."""
+        """Let go of strategies, the market, the venue and the ledger."""
+        self.advice.close()
         self.feed.close()
         if self.connection is not None:
             await self.connection.close()
@@ -62,13 +72,19 @@ class Assembly:
 
     def check_reload(self, config: Config) -> None:
         """Raise a TraderError when a new configuration can't be put in force here."""
-        bind_strategies(config)
+        bound = bind_strategies(config)
+        gauges_of(config, strategy_gauges(bound))
+
+    def _history_of(self) -> HistoryOf:
+        until_ns = int(self.engine.book.desk["account"]["event_ns"][0]) or self.feed.start_ns
+        return lambda slot, bars: self.feed.history(slot, until_ns, bars)
 
     def apply(self, config: Config, epoch: int) -> None:
         """Put a checked configuration in force: limits, intervals, costs, strategies."""
         book = self.engine.book
         account = book.desk["account"][0]
-        bound = bind_strategies(config)
+        self.advice.close()
+        bound = bind_strategies(config, self.paths.data_dir)
         store = self.store
         if lookback_bars(bound) > store.capacity:
             store = CandleStore(book.symbols, config.market.timeframe, lookback_bars(bound))
@@ -79,10 +95,12 @@ class Assembly:
         self.ledger.rename_strategies(panel.names)
         self.engine.take_panel(panel, store)
         self.store = store
+        self.advice = Advice(bound, book, self.feed.instruments, config, entries_in(self.paths.ledger))
         self.engine.max_new_positions = config.engine.max_new_positions_per_cycle
         if config.engine.loop_interval_seconds != self.config.engine.loop_interval_seconds:
             self.engine.schedule.change_interval(config.engine.loop_interval_seconds, int(account["event_ns"]))
         self.risk.apply_limits(config, epoch)
+        self.risk.look_back(config, gauges_of(config, strategy_gauges(bound)), self._history_of())
         self.publisher.publish_limits()
         self.config = config
 
@@ -119,8 +137,9 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         raise ConfigError("engine.enable_trading is not supported by this version")
     symbols = tuple(config.market.symbols)
     bound = bind_strategies(config)
+    gauges = gauges_of(config, strategy_gauges(bound))
     connection = make_connection(config)
-    feed = open_feed(config, connection, lookback_bars(bound))
+    feed = open_feed(config, connection, max(lookback_bars(bound), warming_bars(config, gauges)))
     try:
         await feed.open()
     except BaseException:
@@ -143,6 +162,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     fill_store(store, feed, cursor_ns)
     risk = EnhancedRiskManager(desk, slots, symbols)
     risk.apply_limits(config, context.config_epoch)
+    risk.look_back(config, gauges, lambda slot, bars: feed.history(slot, cursor_ns, bars))
     venue = PaperVenue(ledger, restored.open_orders)
     router = OrderRouter(
         ledger,
@@ -158,8 +178,9 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     panel = StrategyPanel(bound, store)
     cycle_ns = int(desk["account"]["cycle_ns"][0])
     panel.remember_asked(slots["candle_ns"].tolist(), cycle_ns)
+    book = Book(desk, slots, symbols)
     engine = AutonomousDecisionEngine(
-        Book(desk, slots, symbols),
+        book,
         store,
         panel,
         risk,
@@ -171,12 +192,34 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED)
     publisher = Publisher(segment, desk, slots)
     publisher.publish_limits()
-    return Assembly(config, feed, store, ledger, risk, router, engine, publisher, connection)
+    advice = Advice(bound, book, feed.instruments, config, entries_in(context.paths.ledger))
+    return Assembly(config, feed, store, ledger, risk, router, engine, publisher, advice, context.paths, connection)
 
 
-def bind_strategies(config: Config) -> tuple[Bound, ...]:
-    """Create the configured strategies, each with the slots that it is asked for."""
-    return create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
+def bind_strategies(config: Config, data_dir: Path | None = None) -> tuple[Bound, ...]:
+    """Create the configured strategies, each with the slots that it is asked for; without a folder only to check."""
+    bound = create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
+    equip(bound, config, data_dir)
+    return bound
+
+
+def entries_in(ledger: Path) -> EntriesOf:
+    """Return what answers when a strategy has ordered entries, as far as the ledger has committed them."""
+
+    def entries_of(strategy: str, since_ns: int) -> list[int]:
+        with LedgerReader(ledger) as reader:
+            rows = reader.query(
+                "SELECT created_ns FROM orders WHERE strategy = ? AND reduce_only = 0 AND created_ns > ?",
+                (strategy, since_ns),
+            )
+        return [int(row[0]) for row in rows]
+
+    return entries_of
+
+
+def strategy_gauges(bound: Sequence[Bound]) -> tuple[Gauge, ...]:
+    """Return what the strategies' invalidations may look at."""
+    return tuple(gauge for item in bound for gauge in item.strategy.gauges)
 
 
 def lookback_bars(bound: Sequence[Bound]) -> int:

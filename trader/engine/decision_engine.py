@@ -132,6 +132,7 @@ class AutonomousDecisionEngine:
             Lease and clearance as they were just read.
         """
         self._store.append(event.candles)
+        self._risk.watch(event.candles)
         count = kernels.on_candles(self.book.desk, self.book.slots, event.candles, self._match, self._events)
         self._settle(count)
         if self.schedule.take(event.time_ns):
@@ -160,9 +161,10 @@ class AutonomousDecisionEngine:
     # ------------------------------------------------------------------- cycle
 
     def _cycle(self, now_ns: int, gate: Gate) -> None:
+        before_ns = int(self._account["cycle_ns"])
         self._account["cycles"] += 1
         self._account["cycle_ns"] = now_ns
-        opinions = list(self.panel.ask(self.book.slots["candle_ns"].tolist()))
+        opinions = list(self.panel.ask(self.book.slots["candle_ns"].tolist(), before_ns, now_ns))
         self._account["decisions"] += len(opinions)
         if opinions:
             numbers = [self._ledger.next_decision_id() for _ in opinions]

@@ -12,6 +12,7 @@ from trader.domain.market import FloatArray
 from trader.domain.signal import Signal
 from trader.errors import StrategyError
 from trader.market.store import CandleStore
+from trader.strategy.advised import AdvisedStrategy
 from trader.strategy.base import last_signal
 from trader.strategy.registry import Bound
 
@@ -83,13 +84,17 @@ class StrategyPanel:
                 if candle_ns[slot] <= cycle_ns:
                     self._asked_ns[index, slot] = candle_ns[slot]
 
-    def ask(self, candle_ns: Sequence[int]) -> Iterator[Opinion]:
+    def ask(self, candle_ns: Sequence[int], before_ns: int = 0, now_ns: int = 0) -> Iterator[Opinion]:
         """Ask every strategy about every symbol that has a candle it has not judged yet.
+
+        Strategies that take their time are asked what they have said since the last cycle.
 
         Parameters
         ----------
         candle_ns : sequence of int
             Close of the last candle by slot [ns UTC]; 0: none yet.
+        before_ns, now_ns : int
+            Market time of the last cycle, and of this one [ns UTC].
 
         Yields
         ------
@@ -98,6 +103,9 @@ class StrategyPanel:
         """
         asked_ns = self._asked_ns
         for index, item in enumerate(self.bound):
+            if isinstance(item.strategy, AdvisedStrategy):
+                yield from self._said(index, item, item.strategy, before_ns, now_ns)
+                continue
             for slot in item.slots:
                 close_ns = candle_ns[slot]
                 if close_ns <= asked_ns.get((index, slot), 0):
@@ -106,6 +114,18 @@ class StrategyPanel:
                     break
                 asked_ns[index, slot] = close_ns
                 yield self._ask_one(index, item, slot, close_ns)
+
+    def _said(
+        self, index: int, item: Bound, strategy: AdvisedStrategy, before_ns: int, now_ns: int
+    ) -> Iterator[Opinion]:
+        for slot in item.slots:
+            last = self._store.window(slot, 1)
+            if not len(last):
+                continue
+            signal = strategy.said(last.symbol, before_ns, now_ns, float(last.close[-1]))
+            if signal is not None:
+                self._asked[index] += 1
+                yield Opinion(index, slot, signal._replace(strategy=item.name), Decided.HOLD)
 
     def _ask_one(self, index: int, item: Bound, slot: int, close_ns: int) -> Opinion:
         self._asked[index] += 1

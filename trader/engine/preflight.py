@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trader.config.sections import Config
 from trader.errors import ConfigError, TraderError
+from trader.strategy.advised import equip
 from trader.strategy.registry import create
 
 
@@ -22,7 +23,7 @@ def preflight(config: Config) -> None:
         Naming what is wrong in each file of candles.
     """
     try:
-        create(config.strategies, config.market.symbols, config.market.timeframe)
+        equip(create(config.strategies, config.market.symbols, config.market.timeframe), config, None)
     except TraderError as error:
         raise ConfigError(str(error)) from error
     if config.market.source == "replay":

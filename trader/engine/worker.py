@@ -112,6 +112,8 @@ class EngineService:
             if self._stopping.is_set():
                 return
             self._step(event)
+            if self._ask(event.time_ns, waits=True):
+                await self._parts.advice.wait()
             if time.monotonic() >= slice_end:
                 await self._commit_until_written()
                 await asyncio.sleep(0)
@@ -135,10 +137,12 @@ class EngineService:
                         return
                     await self._while_closed()
                     self._step(event)
+                    self._ask(event.time_ns, waits=False)
                     coming = asyncio.ensure_future(anext(events, None))
                 elif not self._parts.feed.waits:
                     self._judge_feed()
                     self._parts.engine.on_time(self._parts.feed.now_ns(), self._fence.read())
+                    self._ask(self._parts.feed.now_ns(), waits=False)
                 self._commit()
         finally:
             for task in (stopping, coming):
@@ -159,6 +163,15 @@ class EngineService:
             engine.halt(Halt.FEED)
         elif not health.unfit and engine.halts & Halt.FEED:
             engine.lift(Halt.FEED)
+
+    def _ask(self, now_ns: int, *, waits: bool) -> bool:
+        """Ask strategies that take their time; a market without pace waits for them, any other goes on."""
+        parts = self._parts
+        if not parts.advice:
+            return False
+        parts.advice.observe()
+        parts.advice.ask(now_ns, parts.store, None if waits else parts.feed.now_ns)
+        return True
 
     def _step(self, event: MarketEvent) -> None:
         self._judge_feed()

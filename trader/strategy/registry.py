@@ -31,6 +31,9 @@ REGISTERED = {
     "ensemble": "trader.strategy.ensemble:EnsembleStrategy",
 }
 
+#: those that are asked about the whole market at once, and take their time
+ADVISED = {"llm": "trader.strategy.llm.strategy:LlmStrategy"}
+
 #: where other people's packages offer theirs, as in `mean_machine = "their_package.module:Class"`
 ENTRY_POINTS = "trader.strategies"
 
@@ -134,7 +137,7 @@ def load_class(use: str) -> type[Strategy]:
     target = _target(use)
     module_name, colon, class_name = target.rpartition(":")
     if not (colon and module_name and class_name):
-        known = tuple(REGISTERED) + tuple(_installed())
+        known = (*REGISTERED, *ADVISED, *_installed())
         raise ConfigError(f"use: there is no strategy {use!r}; {_nearest(use, known)}, or package.module:Class")
     module = _import_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)
     kind = getattr(module, class_name, None)
@@ -151,8 +154,8 @@ def load_class(use: str) -> type[Strategy]:
 
 # what stands behind a name: ours, or a package's that is installed beside us
 def _target(use: str) -> str:
-    if use in REGISTERED or ":" in use:
-        return REGISTERED.get(use, use)
+    if use in REGISTERED or use in ADVISED or ":" in use:
+        return REGISTERED.get(use) or ADVISED.get(use, use)
     offers = _installed().get(use, ())
     if len(offers) > 1:
         choice = ", ".join(sorted(one.value for one in offers))

@@ -1,0 +1,82 @@
+"""Strategies that are asked about the whole market at once, and take their time to answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trader.config.sections import Config
+from trader.domain.signal import Signal
+from trader.domain.view import MarketView
+from trader.strategy.base import Strategy
+from trader.strategy.registry import Bound
+
+
+class AdvisedStrategy(Strategy):
+    """A strategy whose opinions come from somewhere else, in their own time.
+
+    The engine asks it with `decide`, never waits for it while a market goes on, and takes what it has said at the
+    next cycle. `signals` is the same for a history: what was said, at the bars at which it was taken.
+    """
+
+    #: market seconds between two questions, on a grid
+    period_s: float = 180.0
+
+    @abstractmethod
+    def equip(self, config: Config, folder: Path | None) -> None:
+        """Learn what is outside of its parameters, before the first question.
+
+        Parameters
+        ----------
+        config : Config
+            The whole configuration.
+        folder : Path or None
+            The instance's data folder; None: only check that everything that it needs is there.
+
+        Raises
+        ------
+        ConfigError
+            When it can't be used like that.
+        """
+
+    @abstractmethod
+    async def decide(self, view: MarketView, market_now: Callable[[], int] | None) -> None:
+        """Form opinions about a view; what comes of it is told by `said`.
+
+        Parameters
+        ----------
+        view : MarketView
+            What is known.
+        market_now : callable or None
+            Returns market time [ns UTC] while the market goes on; None: the market waits for the answer.
+
+        Raises
+        ------
+        StrategyError
+            When the strategy is broken; what goes wrong on the way to an answer is an opinion to hold instead.
+        """
+
+    @abstractmethod
+    def said(self, symbol: str, after_ns: int, until_ns: int, price: float) -> Signal | None:
+        """Return the newest opinion on a symbol that came in force within a span of market time.
+
+        Parameters
+        ----------
+        symbol : str
+            As in BTC/USDT.
+        after_ns, until_ns : int
+            The span, its beginning excluded [ns UTC].
+        price : float
+            Close of the last candle [quote per base].
+        """
+
+    def finish(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of files and sockets."""
+
+
+def equip(bound: Sequence[Bound], config: Config, folder: Path | None) -> None:
+    """Tell each strategy that needs it what is outside of its parameters; see `AdvisedStrategy.equip`."""
+    for item in bound:
+        if isinstance(item.strategy, AdvisedStrategy):
+            item.strategy.equip(config, folder)
