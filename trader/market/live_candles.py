@@ -4,7 +4,8 @@ A venue tells candles twice: it streams the one that is being built over and ove
 the past. The answer is the truth; the stream only says early that there is something to ask for, and stands in while
 requests fail. What is handed on is closed for certain, strictly rising per symbol, and never made up:
 
-- half-built: a row is closed when a later one of its symbol is there, or when it was asked for after its end;
+- half-built: a row is closed when a later one of its symbol is there; where nothing is traded any more and none comes,
+  when two answers well after its end say the same (a venue under load shows a candle open beyond its end);
 - late: the others do not wait for it longer than a grace; it follows on its own as soon as it comes;
 - missing: a gap, once the venue itself shows that there is nothing;
 - twice, out of order, impossible: left out, and counted.
@@ -39,7 +40,7 @@ GRACE_FRAC, GRACE_MOST_NS = 0.25, 5 * NS_PER_S
 CATCH_UP_NS = 60 * NS_PER_S
 
 #: pauses between two requests for the same candle
-ASK_AGAIN_NS = tuple(round(seconds * NS_PER_S) for seconds in (0.5, 1, 2, 4, 8, 15, 30))
+ASK_AGAIN_NS = tuple(round(seconds * NS_PER_S) for seconds in (1, 2, 4, 8, 15, 30))
 
 #: where not every candle is asked for, the symbols take turns: each one every so many candles
 CHECK_EVERY = 32
@@ -131,6 +132,8 @@ class _Symbol:
     probing: bool = False  #: asked for because of that, not for a candle
     ask_ns: int = 0  #: not asked again before
     asked: int = 0  #: requests since something new came
+    tentative: Row | None = None  #: the last row of an answer, which may have been open still
+    tentative_ns: int = 0  #: when it was first asked for
     in_flight: bool = False
     failing: bool = False  #: the last request failed
     price: float = math.nan
@@ -246,18 +249,18 @@ class LiveCandles:
             symbol.quiet_ns = min(2 * max(symbol.quiet_ns, 2 * self.patience_ns), QUIET_MOST_NS)
         missed = complete and any(self._stream_missed(symbol, row, asked_ns) for row in rows[-2:])
         known_ns = symbol.known_until_ns
-        for index, row in enumerate(rows):
-            closes_ns = row.open_ns + self._length_ns
-            if index + 1 == len(rows) and closes_ns + self._settle_ns > asked_ns:
-                if row.open_ns <= asked_ns:
-                    self._note_price(symbol, row, asked_ns)
-                    symbol.known_until_ns = max(symbol.known_until_ns, self._floor(row.open_ns))
-                break
-            if closes_ns <= now_ns:
+        decided_ns = asked_ns - self._grace_ns if complete else 0  # what ended before and is not here is not there
+        for row in rows[:-1]:
+            if row.open_ns + self._length_ns <= now_ns:
                 self._compare(symbol, row)
                 self._add(symbol, row)
-        if complete:  # what ended a grace ago and is not in it is not there
-            symbol.known_until_ns = max(symbol.known_until_ns, self._floor(asked_ns - self._grace_ns))
+        if rows and self._is_final(symbol, rows[-1], asked_ns):
+            self._compare(symbol, rows[-1])
+            self._add(symbol, rows[-1])
+        elif rows and rows[-1].open_ns <= asked_ns:
+            self._note_price(symbol, rows[-1], asked_ns)
+            decided_ns = rows[-1].open_ns
+        symbol.known_until_ns = max(symbol.known_until_ns, self._floor(decided_ns))
         if symbol.known_until_ns > known_ns:
             symbol.asked, symbol.ask_ns = 0, 0
         elif not symbol.probing:
@@ -330,7 +333,9 @@ class LiveCandles:
             yield from self._at(boundary_ns)
             self.boundary_ns = boundary_ns + self._length_ns
             self.last_event_ns = boundary_ns
-        yield from self._at(self.last_event_ns)  # what comes after its moment has passed
+        for event in self._at(self.last_event_ns):  # what comes after its moment has passed
+            self.counts.late += len(event.candles)
+            yield event
 
     # one event per moment up to a boundary
     def _at(self, boundary_ns: int) -> Iterator[MarketEvent]:
@@ -348,8 +353,6 @@ class LiveCandles:
             if symbol.ready and symbol.ready[0].open_ns == open_ns
         ]
         candles: npt.NDArray[np.void] = np.array(picked, CANDLE)
-        late = open_ns + self._length_ns < self.last_event_ns
-        self.counts.late += late * len(picked)
         self.last_event_ns = max(self.last_event_ns, open_ns + self._length_ns)
         return MarketEvent(self.last_event_ns, candles)
 
@@ -365,6 +368,19 @@ class LiveCandles:
         step_ns = ASK_AGAIN_NS[min(symbol.asked, len(ASK_AGAIN_NS) - 1)]
         symbol.asked += 1
         symbol.ask_ns = now_ns + max(pause_ns, min(step_ns, self._length_ns))
+
+    # whether the last row of an answer, which no later one follows, has been closed
+    def _is_final(self, symbol: _Symbol, row: Row, asked_ns: int) -> bool:
+        closes_ns = row.open_ns + self._length_ns
+        if closes_ns > asked_ns:
+            return False
+        streamed = symbol.streamed.get(row.open_ns)
+        if streamed is not None and max(symbol.streamed) > row.open_ns and streamed.same_as(row):
+            return True
+        if symbol.tentative != row:
+            symbol.tentative, symbol.tentative_ns = row, asked_ns
+        apart_ns = min(ASK_AGAIN_NS[0], self._length_ns)
+        return asked_ns >= max(symbol.tentative_ns + apart_ns, closes_ns + self._grace_ns * 3 // 5)
 
     # the stream's word, where a later candle of the same symbol shows that this one is closed
     def _stand_in(self, symbol: _Symbol, boundary_ns: int) -> None:
