@@ -10,6 +10,8 @@ from trader.clock import parse_utc
 from trader.config.document import Path
 from trader.config.problems import SECRET_WORDS
 from trader.config.sections import Config
+from trader.domain.invalidation import parse
+from trader.units import timeframe_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ def _bounds_are_ordered(config: Config) -> Iterator[Finding]:
     since, until = config.market.since, config.market.until
     if since is not None and until is not None and parse_utc(since) >= parse_utc(until):
         yield Finding(("market", "until"), f"must be after market.since ({since}), was {until}")
+
+
+def _rules_fit_the_candles(config: Config) -> Iterator[Finding]:
+    base_ns = timeframe_ns(config.market.timeframe)
+    for index, text in enumerate(config.exits.invalidations):
+        if not parse(text).fits(base_ns):
+            problem = f"{text!r}: its timeframe is no multiple of market.timeframe, which is {config.market.timeframe}"
+            yield Finding(("exits", "invalidations", index), problem)
 
 
 def _symbols_share_the_quote(config: Config) -> Iterator[Finding]:
@@ -120,6 +130,7 @@ def _secret_keys(values: Mapping[str, Any], path: Path) -> Iterator[Path]:
 _CHECKS: tuple[tuple[tuple[Path, ...], _Check], ...] = (
     ((("market", "source"), ("market", "candles")), _replay_has_candles),
     ((("market", "since"), ("market", "until")), _bounds_are_ordered),
+    ((("market", "timeframe"), ("exits", "invalidations")), _rules_fit_the_candles),
     ((("market", "symbols"), ("quote",)), _symbols_share_the_quote),
     ((("market", "symbols"), ("market", "instruments")), _instruments_are_traded),
     ((("market", "symbols"), ("strategies",)), _strategies_are_fed),

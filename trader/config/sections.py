@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from trader.clock import parse_utc
+from trader.domain.invalidation import parse
 from trader.units import timeframe_ns
 
 HOT: JsonDict = {"reload": "hot"}
@@ -215,6 +216,27 @@ class RiskConfig(Section):
         3600.0, description="Market seconds that this lasts, from the last loss on.", json_schema_extra=HOT
     )
     allow_short: bool = Field(default=False, description="Short positions.", json_schema_extra=HOT)
+    max_correlated_exposure_frac: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Exposure in symbols that move together, as a fraction of equity; null: no such limit. What moves "
+        "against a short counts as moving with it; what too few candles are known of counts in full.",
+        json_schema_extra=HOT,
+    )
+    correlation_window_bars: Annotated[int, Field(ge=10, le=5000)] = Field(
+        100, description="Candles over whose returns two symbols are compared.", json_schema_extra=HOT
+    )
+    correlation_threshold: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        0.7, description="Correlation from which on two symbols move together, 0..1.", json_schema_extra=HOT
+    )
+
+
+def _says_a_rule(text: str) -> str:
+    parse(text)
+    return text
+
+
+#: an invalidation in words, see `trader.domain.invalidation`
+RuleText = Annotated[str, AfterValidator(_says_a_rule)]
 
 
 class ExitsConfig(Section):
@@ -245,6 +267,12 @@ class ExitsConfig(Section):
     )
     max_hold_seconds: Seconds | None = Field(
         None, description="Market seconds after which a position is closed; null: never.", json_schema_extra=HOT
+    )
+    invalidations: Annotated[tuple[RuleText, ...], Field(max_length=4)] = Field(
+        (),
+        description="Rules that close any position when one comes true, as in `close below 61500 on 4h`, "
+        "`RSI above 80 on 1h`, `age over 12h`; at most four.",
+        json_schema_extra=HOT,
     )
 
     @model_validator(mode="after")

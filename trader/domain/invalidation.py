@@ -103,6 +103,10 @@ class Invalidation:
         """The indicator that it looks at; None: none."""
         return Gauge(self.frame_ns, self.period) if self.kind in _RSI else None
 
+    def fits(self, bar_ns: int) -> bool:
+        """Return whether its candles can be made of candles of this length; an age fits any."""
+        return self.kind is RuleKind.AGE_OVER or self.frame_ns % bar_ns == 0
+
     def __str__(self) -> str:
         if self.kind is RuleKind.AGE_OVER:
             return f"age over {span(self.frame_ns)}"

@@ -163,7 +163,7 @@ class Books:
             return ()
         del self.holdings[symbol]
         self.closed += 1
-        return (_closed(holding, ending, holding.quantity),)
+        return (_closed(holding, ending, holding.quantity, ""),)
 
     def _move(self, currency: str, amount: Decimal) -> None:
         self.balances[currency] = EXACT.add(self.balance(currency), amount)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from trader.clock import NS_PER_S
 from trader.config.sections import Config
+from trader.core.rulebook import write_rules
+from trader.domain.invalidation import parse
 from trader.units import BPS, timeframe_ns
 
 #: how many candles may be missing before a last price is stale, where the configuration does not say
@@ -25,7 +27,7 @@ def stale_mark_ns(config: Config) -> int:
 
 
 def limit_values(config: Config, epoch: int) -> dict[str, float | int]:
-    """Return every field of a LIMITS record by name.
+    """Return every field of a LIMITS record by name, but for the rules.
 
     Parameters
     ----------
@@ -63,6 +65,10 @@ def limit_values(config: Config, epoch: int) -> dict[str, float | int]:
         "break_even_after_frac": _or_nan(exits.break_even_after_frac),
         "break_even_lock_frac": exits.break_even_lock_frac,
         "max_hold_ns": _ns(exits.max_hold_seconds),
+        "bar_ns": timeframe_ns(config.market.timeframe),
+        "max_correlated_exposure_frac": _or_nan(risk.max_correlated_exposure_frac),
+        "correlation_bars": risk.correlation_window_bars,
+        "correlation_threshold": risk.correlation_threshold,
         "config_epoch": epoch,
     }
 
@@ -82,6 +88,7 @@ def write_limits(desk: npt.NDArray[np.void], config: Config, epoch: int) -> None
     limits: Any = desk["limits"]
     for name, value in limit_values(config, epoch).items():
         limits[name] = value
+    write_rules(limits[0], [parse(text) for text in config.exits.invalidations])
 
 
 def write_costs(slots: npt.NDArray[np.void], config: Config) -> None:

@@ -15,13 +15,16 @@ import numpy.typing as npt
 
 from trader.codes import Direction, Halt, Limit, Reason, Side
 from trader.config.sections import Config
+from trader.core.correlation import correlate, keep_closes
 from trader.core.kernels import check_entry
-from trader.core.records import DESK, SLOT
+from trader.core.records import DESK, SLOT, new_closes
+from trader.domain.invalidation import Gauge
 from trader.domain.order import OrderRequest
 from trader.domain.signal import Signal
 from trader.domain.verdict import Approved, Broken, Refused
 from trader.risk.exit_plan import write_costs, write_limits
-from trader.units import exact
+from trader.risk.lookback import HistoryOf, closes_as_rows, correlation_bars, keep_gauges, warming_bars
+from trader.units import exact, timeframe_ns
 
 Records = npt.NDArray[np.void]
 
@@ -53,6 +56,8 @@ class EnhancedRiskManager:
         self._gate = desk["gate"]
         self._request = desk["request"]
         self._verdict = desk["verdict"]
+        self._closes: Records | None = None  # kept while correlated exposure is limited
+        self._bar_ns = 0
 
     def apply_limits(self, config: Config, epoch: int) -> None:
         """Put the limits, exits and costs of a configuration in force, for the next check on.
@@ -66,6 +71,38 @@ class EnhancedRiskManager:
         """
         write_limits(self._desk, config, epoch)
         write_costs(self._slots, config)
+
+    def look_back(self, config: Config, gauges: Sequence[Gauge], history_of: HistoryOf) -> None:
+        """Take in the candles before the next event, after a start or a reload.
+
+        Parameters
+        ----------
+        config : Config
+            Whose limits are in force.
+        gauges : sequence of Gauge
+            What invalidation rules may look at, from `lookback.gauges_of`.
+        history_of : callable
+            Returns the last candles of a slot: slot, how many at most.
+        """
+        bars = warming_bars(config, gauges)
+        keep_gauges(self._slots, gauges, bars, history_of)
+        window = correlation_bars(config)
+        self._closes = new_closes(len(self._slots), window) if window else None
+        self._bar_ns = timeframe_ns(config.market.timeframe)
+        if self._closes is not None:
+            for slot in range(len(self._slots)):
+                self.watch(closes_as_rows(slot, history_of(slot, window + 1)))
+
+    def watch(self, candles: Records) -> None:
+        """Take in closed candles: correlations are computed from them.
+
+        Parameters
+        ----------
+        candles : ndarray of CANDLE
+            Of one event, or of one symbol in the order of time.
+        """
+        if self._closes is not None:
+            keep_closes(self._closes, candles, 0, len(candles), self._bar_ns)
 
     def evaluate(
         self,
@@ -119,6 +156,8 @@ class EnhancedRiskManager:
             signal.target_price,
             now_ns,
         )
+        if self._closes is not None:
+            correlate(self._desk, self._slots, self._closes, slot)
         check_entry(self._desk, self._slots)
         request = self._order_request(signal, slot, decision_id)
         broken = self._broken()

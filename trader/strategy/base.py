@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.codes import Direction
+from trader.core.records import MAX_SIGNAL_RULES
+from trader.domain.invalidation import Gauge, Invalidation
 from trader.domain.market import Candles
 from trader.domain.signal import Signal, Signals
 from trader.errors import StrategyError
 from trader.strategy.timeframes import Longer, bars_per_candle, lengthen
+from trader.units import timeframe_ns
 
 FIELDS = ("direction", "confidence", "stop_price", "target_price", "value")
 _COLUMNS = attrgetter(*FIELDS)
@@ -48,6 +51,9 @@ class Strategy(ABC):
 
     #: longer timeframes it looks at as well, and how many of their candles it needs, as in {"1h": 60}
     timeframes: Mapping[str, int] = MappingProxyType({})
+
+    #: indicators that its invalidations look at: they are kept from before the first of those exists
+    gauges: tuple[Gauge, ...] = ()
 
     def __init__(self, symbol: str | None = None, timeframe: str | None = None) -> None:
         self.symbol = symbol
@@ -150,7 +156,8 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
     """
     bars = len(candles)
     try:
-        columns = _columns(strategy.signals(candles), bars)
+        signals = strategy.signals(candles)
+        columns = _columns(signals, bars)
         code, *numbers = [column.item(-1) for column in columns]
         confidence, stop, target, value = map(float, numbers)
         fault = _fault(code, confidence, stop, target)
@@ -158,12 +165,13 @@ def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -
             raise StrategyError(fault)
         direction = _BY_CODE[code]
         note = str(strategy.note(candles, -1)) if code in _OPENING else ""
+        rules = rules_at(strategy, candles, signals, bars - 1) if signals.invalidations else ()
     except StrategyError as error:
         raise StrategyError(f"{name}: {candles.symbol}: {error}") from error
     except Exception as error:
         raise StrategyError(f"{name}: {candles.symbol}: raised {type(error).__name__}: {error}") from error
     price = candles.close.item(-1)
-    return Signal(name, candles.symbol, time_ns, price, direction, confidence, stop, target, value, note)
+    return Signal(name, candles.symbol, time_ns, price, direction, confidence, stop, target, value, note, rules)
 
 
 def all_signals(strategy: Strategy, name: str, candles: Candles) -> Signals:
@@ -216,6 +224,40 @@ def faults(signals: Signals) -> npt.NDArray[np.bool_]:
     for prices in (signals.stop_price, signals.target_price):
         good &= ~((prices <= 0) | (prices == np.inf))
     return ~good
+
+
+def rules_at(strategy: Strategy, candles: Candles, signals: Signals, bar: int) -> tuple[Invalidation, ...]:
+    """Return the invalidations that an opinion brings.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Whose opinion it is: its rules may look at its own gauges only.
+    candles : Candles
+        What it was asked about.
+    signals : Signals
+        Its answer.
+    bar : int
+        Index of the candle, from 0.
+
+    Raises
+    ------
+    StrategyError
+        When they are none, too many, or look at what nobody keeps.
+    """
+    rules = tuple(signals.invalidations.get(bar, ()))
+    if len(rules) > MAX_SIGNAL_RULES:
+        raise StrategyError(f"brings {len(rules)} invalidations, and may bring {MAX_SIGNAL_RULES}")
+    bar_ns = timeframe_ns(candles.timeframe)
+    for rule in rules:
+        if not isinstance(rule, Invalidation):
+            raise StrategyError(f"invalidation {rule!r} is none")
+        if not rule.fits(bar_ns):
+            raise StrategyError(f"invalidation {str(rule)!r}: its timeframe is no multiple of {candles.timeframe}")
+        if rule.gauge is not None and rule.gauge not in strategy.gauges:
+            known = ", ".join(map(str, strategy.gauges)) or "none"
+            raise StrategyError(f"invalidation {str(rule)!r} looks at {rule.gauge}, and its gauges are {known}")
+    return rules
 
 
 # the columns, once each is known to be an array with one value per bar

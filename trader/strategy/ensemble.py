@@ -128,6 +128,7 @@ class EnsembleStrategy(Strategy):
 
     def _take_needs(self) -> None:
         strategies = [member.strategy for member in self.members]
+        self.gauges = tuple(dict.fromkeys(gauge for one in strategies for gauge in one.gauges))
         self.lookback_bars = max(one.lookback_bars for one in strategies)
         self.warmup_bars = max(one.warmup_bars for one in strategies)
 
