@@ -13,6 +13,7 @@ class AdjustmentKind(StrEnum):
     OPENING = "opening"  #: the account held it before the ledger began
     DUST = "dust"  #: too little to be sold: it stays in the balance and leaves the position
     FEE = "fee"  #: a second fee currency of one fill
+    ROUNDING = "rounding"  #: less than the venue's smallest unit for each fill since the last comparison
     UNEXPLAINED = "unexplained"  #: the venue holds another amount, and nobody knows why
 
 

@@ -355,7 +355,7 @@ class OrderRouter:
         now_ns = self._now_ns() if time_ns is None else time_ns
         return Order(
             order_id=order_id,
-            client_order_id=f"{self._instance}-{order_id}",
+            client_order_id=self._client_order_id(order_id),
             symbol=symbol,
             side=Side.BUY if lots > 0 else Side.SELL,
             kind=kind,
@@ -374,11 +374,17 @@ class OrderRouter:
             note=note,
         )
 
+    def _client_order_id(self, order_id: int) -> str:
+        return f"{self._instance}-{order_id}"
+
     def _put_in_flight(self, order: Order, slot: int, lots: int, strategy_index: int) -> Order:
         placed = self._hand_over(order)
         self._unannounced.append(placed)
-        if placed.state in TERMINAL:
-            return placed
+        if placed.state not in TERMINAL:
+            self._place(placed, slot, lots, strategy_index)
+        return placed
+
+    def _place(self, placed: Order, slot: int, lots: int, strategy_index: int) -> None:
         kernels.place(
             self._desk,
             self._slots,
@@ -392,7 +398,6 @@ class OrderRouter:
         )
         if placed.invalidations:
             write_rules(self._slots[slot], placed.invalidations)
-        return placed
 
     def _hand_over(self, order: Order) -> Order:
         order = self.tracker.begin(order)

@@ -49,9 +49,14 @@ class OrderTracker:
 
     def begin(self, order: Order) -> Order:
         """Journal a new order as intended, and then as handed over: an intent is on disk first."""
+        self.intend(order)
+        return self.step(order.order_id, OrderEvent.SUBMIT, order.created_ns)
+
+    def intend(self, order: Order) -> Order:
+        """Journal a new order that has to wait before it can be handed over."""
         self._journal.record_order(order)
         self._live[order.order_id] = order
-        return self.step(order.order_id, OrderEvent.SUBMIT, order.created_ns)
+        return order
 
     def step(
         self, order_id: int, event: OrderEvent, time_ns: int, *, venue_order_id: str | None = None, note: str = ""

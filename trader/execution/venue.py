@@ -7,7 +7,7 @@ machine before it is on disk, and the paper venue is the same thing with its ans
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -39,14 +39,8 @@ class Venue(Protocol):
     def cancel(self, order: Order) -> Sequence[Report]:
         """Ask for an order's end; what is known at once is returned."""
 
-    async def deliver(self) -> Sequence[Report]:
-        """Send what was handed over, once the ledger has committed it; return the answers so far."""
-
-    async def fetch(self, client_order_id: str) -> Order | None:
-        """Return what the venue knows of an order; None when it never heard of it."""
-
-    async def balances(self) -> Mapping[str, Decimal]:
-        """Return the amount of each currency."""
+    def deliver(self) -> None:
+        """Begin to send what was handed over; called once the ledger has committed it, and never waits."""
 
 
 @runtime_checkable

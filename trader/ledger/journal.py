@@ -237,6 +237,15 @@ class Ledger:
         found = rows.fetch(self._connection, "orders", "WHERE client_order_id = ?", (client_order_id,))
         return rows.order_from(found[0]) if found else None
 
+    def last_filled_order(self, symbol: str) -> Order | None:
+        """Return the order of a symbol's newest fill; None when there is none."""
+        for _, fill in reversed(self._pending.fills.values()):
+            if fill.symbol == symbol:
+                return self.order(fill.order_id)
+        query = "SELECT order_id FROM fills WHERE symbol = ? ORDER BY fill_id DESC LIMIT 1"
+        found = self._connection.execute(query, (symbol,)).fetchone()
+        return self.order(found[0]) if found else None
+
     def knows_trade(self, trade_id: str) -> bool:
         """Tell whether a fill with this trade id was recorded."""
         known = self._connection.execute("SELECT 1 FROM fills WHERE trade_id = ?", (trade_id,))
