@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import TOKEN, Dashboard, config_of
+from tests.serving import TOKEN, Dashboard, config_of, eventually
 from tests.staging import Stage, paths_in
+from trader.config.owner_token import renew_token, token_file
 from trader.dashboard.security import MOST_FAILURES
 
 
@@ -66,8 +67,8 @@ def test_no_supervisor_is_unavailable(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize(
     ("name", "body", "status", "code"),
     [
-        ("stop", {}, 404, "command"),
-        ("nonsense", {}, 404, "command"),
+        ("stop", {}, 404, "not_found"),
+        ("nonsense", {}, 404, "not_found"),
         ("close", {}, 400, "symbol"),
         ("close", {"symbol": 5}, 400, "symbol"),
         ("close", {"symbol": "DOGE/USDT"}, 404, "symbol"),
@@ -106,16 +107,16 @@ def test_foreign_origin_is_refused(dashboard: Dashboard) -> None:
 
 def test_session_cookie_acts_until_signed_out(dashboard: Dashboard) -> None:
     """The token buys a cookie that scripts can't read; signing out ends it."""
-    status, headers, _ = dashboard.request("POST", "/api/login", {"token": TOKEN})
+    status, headers, body = dashboard.request("POST", "/api/login", {"token": TOKEN})
     assert status == 200
     cookie = headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
     assert TOKEN not in cookie
-    session = cookie.partition(";")[0]
-    assert dashboard.request("POST", "/api/control/pause", {}, Cookie=session)[0] == 200
-    assert dashboard.request("DELETE", "/api/login", Cookie=session)[0] == 200
-    assert dashboard.request("POST", "/api/control/pause", {}, Cookie=session)[0] == 401
+    session = {"Cookie": cookie.partition(";")[0], "X-XSRF-Token": json.loads(body)["xsrf"]}
+    assert dashboard.request("POST", "/api/control/pause", {}, **session)[0] == 200
+    assert dashboard.request("DELETE", "/api/login", **session)[0] == 200
+    assert dashboard.request("POST", "/api/control/pause", {}, **session)[0] == 401
     assert dashboard.commands == [("pause", {})]
 
 
@@ -137,13 +138,72 @@ def test_login_wrong_types_are_refused(dashboard: Dashboard, body: object) -> No
     assert dashboard.request("POST", "/api/login", body)[0] == 400
 
 
-def test_without_a_configured_token_no_command_is_taken(tmp_path: Path) -> None:
-    """No token in the configuration: commands are refused, with the way to change that."""
+def test_session_without_its_own_xsrf_token_acts_on_nothing(dashboard: Dashboard) -> None:
+    """The cookie alone, with a made-up token, or with another session's, is not enough; the token alone is nothing."""
+    sessions = []
+    for _ in range(2):
+        _, headers, body = dashboard.request("POST", "/api/login", {"token": TOKEN})
+        sessions.append((headers["set-cookie"].partition(";")[0], json.loads(body)["xsrf"]))
+    (cookie, xsrf), (_, other) = sessions
+    for headers in ({}, {"X-XSRF-Token": "x"}, {"X-XSRF-Token": other}, {"X-XSRF-Token": "\u00e4"}):
+        status, _, body = dashboard.request("POST", "/api/control/flatten", {}, Cookie=cookie, **headers)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "xsrf")
+        assert dashboard.request("DELETE", "/api/login", {}, Cookie=cookie, **headers)[0] == 403
+    assert dashboard.request("POST", "/api/control/flatten", {}, **{"X-XSRF-Token": xsrf})[0] == 401
+    assert dashboard.commands == []
+    assert dashboard.get("/api/login", Cookie=cookie) == {"signed_in": True, "xsrf": xsrf, "has_token": True}
+    assert dashboard.get("/api/login")["signed_in"] is False
+
+
+def test_without_a_configured_token_one_is_made_and_kept(tmp_path: Path) -> None:
+    """The token is in the data folder, for nobody else; it stays over restarts; a new one is taken up by itself."""
     stage = Stage(paths_in(tmp_path)).start()
+    path = token_file(stage.paths.data_dir)
     with Dashboard(stage, config_of(token=False)) as dashboard:
-        status, answer = dashboard.command("pause", token="")
+        assert path.stat().st_mode & 0o777 == 0o600
+        first = path.read_text().strip()
+        assert len(first) >= 32
+        assert dashboard.command("pause", token="")[0] == 401
+        assert dashboard.command("pause", token=first)[0] == 200
+        _, headers, _ = dashboard.request("POST", "/api/login", {"token": first})
+        cookie = headers["set-cookie"].partition(";")[0]
+    with Dashboard(stage, config_of(token=False)) as dashboard:
+        assert dashboard.command("pause", token=first)[0] == 200
+        cookie = dashboard.request("POST", "/api/login", {"token": first})[1]["set-cookie"].partition(";")[0]
+        second = renew_token(path).reveal()
+        eventually(lambda: dashboard.service._guard._token.matches(second), "the new token")
+        assert dashboard.command("pause", token=second)[0] == 200
+        assert dashboard.command("pause", token=first)[0] == 401
+        assert dashboard.get("/api/login", Cookie=cookie)["signed_in"] is False
+    stage.stop()
+
+
+def test_token_that_lies_open_is_not_taken(tmp_path: Path) -> None:
+    """A token that others can read protects nothing: no command is taken, reading goes on."""
+    stage = Stage(paths_in(tmp_path)).start()
+    path = token_file(stage.paths.data_dir)
+    path.write_text("open to all\n")
+    path.chmod(0o644)
+    with Dashboard(stage, config_of(token=False)) as dashboard:
+        status, answer = dashboard.command("pause", token="open to all")
         assert (status, answer["error"]["code"]) == (403, "no_token")
-        assert "dashboard.token" in answer["error"]["message"]
-        assert dashboard.request("POST", "/api/login", {"token": ""})[0] == 403
+        assert dashboard.request("POST", "/api/login", {"token": "open to all"})[0] == 403
+        assert dashboard.get("/api/status")["source"] == "engine"
         assert dashboard.commands == []
     stage.stop()
+
+
+@pytest.mark.parametrize("kind", [None, "application/json"])
+def test_command_without_a_body_is_a_command(dashboard: Dashboard, kind: str | None) -> None:
+    """What needs no argument needs no body."""
+    headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Content-Type": kind} if kind else {})
+    assert dashboard.request("POST", "/api/control/pause", None, **headers)[0] == 200
+
+
+@pytest.mark.parametrize("body", [{"symbol": "BTC/USDT", "all": True}, {"force": 1}])
+def test_command_with_unknown_members_is_refused(dashboard: Dashboard, body: dict[str, object]) -> None:
+    """A member that is not known might have meant something."""
+    name = "close" if "symbol" in body else "pause"
+    status, answer = dashboard.command(name, body)
+    assert (status, answer["error"]["code"]) == (400, "argument")
+    assert dashboard.commands == []

@@ -143,7 +143,7 @@ def test_page_has_a_strict_policy_and_nothing_inline_or_foreign(dashboard: Dashb
     assert "<script>" not in page
 
 
-@pytest.mark.parametrize("name", ["app.js", "chart.js", "control.js", "dom.js", "format.js", "link.js", "panels.js"])
+@pytest.mark.parametrize("name", ["app.js", "charts.js", "control.js", "dom.js", "format.js", "link.js", "panels.js"])
 def test_static_files_are_served_typed_and_revalidated(dashboard: Dashboard, name: str) -> None:
     """A browser asks again each time and gets 304 while nothing changed."""
     status, headers, _ = dashboard.request("GET", f"/static/{name}")
@@ -161,7 +161,7 @@ def test_static_files_are_served_typed_and_revalidated(dashboard: Dashboard, nam
         ("GET", "/api/nothing", 404, "not_found"),
         ("DELETE", "/api/nothing", 404, "not_found"),
         ("GET", "/api/orders?limit=0", 400, "argument"),
-        ("GET", "/api/orders?limit=1001", 400, "argument"),
+        ("GET", "/api/orders?limit=10001", 400, "argument"),
         ("GET", "/api/orders?limit=-5", 400, "argument"),
         ("GET", "/api/orders?limit=ten", 400, "argument"),
         ("GET", "/api/orders?limit=%D9%A3", 400, "argument"),
@@ -248,7 +248,7 @@ def test_nothing_at_all_is_shown_as_nothing(tmp_path: Path) -> None:
     stage.paths.ledger.unlink()
     with Dashboard(stage) as dashboard:
         assert dashboard.get("/api/status")["source"] == "none"
-        assert dashboard.get("/api/trades") == {"trades": []}
+        assert dashboard.get("/api/trades") == {"trades": [], "next": None}
         assert dashboard.get("/api/equity") == {"points": []}
         assert dashboard.get("/api/performance")["available"] is False
         assert dashboard.request("GET", "/metrics")[0] == 200
@@ -319,7 +319,9 @@ def test_beyond_loopback_reading_needs_the_token(tmp_path: Path) -> None:
     with Dashboard(stage, open_config) as dashboard:
         assert dashboard.request("GET", "/api/status")[0] == 401
         assert dashboard.request("GET", "/metrics")[0] == 401
-        assert dashboard.request("GET", "/")[0] == 200
+        status, headers, _ = dashboard.request("GET", "/")
+        assert (status, headers["location"]) == (302, "/login")
+        assert dashboard.request("GET", "/login")[0] == 200
         assert dashboard.request("GET", "/healthz")[0] == 200
         assert dashboard.get("/api/status", Authorization=f"Bearer {TOKEN}")["source"] == "engine"
     stage.stop()

@@ -25,6 +25,7 @@ from tests.loopback.venue.clock import VenueClock
 from tests.loopback.venue.markets import ZERO, Market
 
 Listener = Callable[[str, VenueOrder, "VenueTrade | None"], None]
+IN_QUOTE = "quote"  # the fee's currency is the pair's quote, whoever buys or sells
 STOPS_BELOW = {("STOP_LOSS", False), ("STOP_LOSS_LIMIT", False), ("TAKE_PROFIT", True), ("TAKE_PROFIT_LIMIT", True)}
 
 
@@ -48,7 +49,7 @@ class Fees:
     """What the venue takes, and in which currency."""
 
     rate: Decimal
-    currency: str | None = None  # None: the currency received
+    currency: str | None = None  # None: the currency received; IN_QUOTE
     price: Decimal = Decimal(600)  # of that currency in quote currency, unless it has a market here
     discount: Decimal = Decimal("0.75")
 
@@ -99,7 +100,10 @@ class Matching:
         )  # fmt: skip
         if quantity % rules.step or not rules.min_quantity <= quantity <= rules.max_quantity:
             raise Refused(Refusal.LOT_SIZE)
-        for price, needed in ((order.price, order.limited), (order.stop_price, "_" in order.kind[4:])):
+        for price, needed in (
+            (order.price, order.limited),
+            (order.stop_price, order.kind.startswith(("STOP", "TAKE"))),
+        ):
             if price % rules.tick or price > rules.max_price or (needed and price <= 0):
                 raise Refused(Refusal.PRICE_FILTER)
         if quantity * (order.price or order.stop_price or now) < rules.min_notional:
@@ -210,7 +214,8 @@ class Matching:
         return known is not None and (self.unique_for_ever or known.status.open)
 
     def _needed(self, order: VenueOrder, now: Decimal) -> Decimal:
-        return raised((order.price or order.stop_price or self._slipped(order, now)) * order.quantity)
+        cost = (order.price or order.stop_price or self._slipped(order, now)) * order.quantity
+        return raised(cost * (1 + self.fees.rate) if self.fees.currency == IN_QUOTE else cost)
 
     def _slipped(self, order: VenueOrder, price: Decimal) -> Decimal:
         if not self.slippage_bps:
@@ -251,7 +256,8 @@ class Matching:
         if order.buys:
             whole = quantity == order.remaining
             part = order.locked if whole else min(order.locked, floored(order.locked * quantity / order.remaining))
-            if account.holdings[market.quote].free + part < cost:
+            extra = floored(cost * self.fees.rate) if self.fees.currency == IN_QUOTE else ZERO
+            if account.holdings[market.quote].free + part < cost + extra:
                 self._end(order, Status.EXPIRED)
                 return
             account.unlock(order, part)
@@ -278,14 +284,15 @@ class Matching:
 
     def _charge(self, order: VenueOrder, market: Market, quantity: Decimal, cost: Decimal) -> tuple[Decimal, str]:
         fees = self.fees
-        if fees.currency is not None:
+        if fees.currency is not None and fees.currency != IN_QUOTE:
             own = self.markets.get(f"{fees.currency}/{market.quote}")
             price = own.price if own is not None and own.price > 0 else fees.price
             fee = (cost * fees.rate * fees.discount / price).quantize(Decimal("0.00000001"), ROUND_HALF_EVEN)
             if self.account.holdings[fees.currency].free >= fee:
                 self.account.charge(fees.currency, fee)
                 return fee, fees.currency
-        currency, amount = (market.base, quantity) if order.buys else (market.quote, cost)
+        in_base = order.buys and fees.currency != IN_QUOTE
+        currency, amount = (market.base, quantity) if in_base else (market.quote, cost)
         fee = floored(amount * fees.rate)
         self.account.charge(currency, fee)
         return fee, currency

@@ -18,13 +18,14 @@ from tests.loopback.venue.binance import Binance
 from tests.loopback.venue.books import Books, Refusal, Refused
 from tests.loopback.venue.clock import VenueClock
 from tests.loopback.venue.dialect import Answer, Call, Dialect, Session
+from tests.loopback.venue.kraken import Kraken
 from tests.loopback.venue.markets import TIMEFRAMES_MS, Market, Rules, exact_candles, rules_for
 from tests.loopback.venue.matching import Fees, Matching
 from tests.loopback.venue.script import Fault, Script
 from tests.loopback.venue.server import application
 
 T = TypeVar("T")
-DIALECTS: dict[str, type[Dialect]] = {"binance": Binance}
+DIALECTS: dict[str, type[Dialect]] = {"binance": Binance, "kraken": Kraken}
 
 
 class FakeVenue:
@@ -226,9 +227,16 @@ class FakeVenue:
 
     async def _play(self, speed: float) -> None:
         while not self.ended:
-            for step in (self._phase_one, self._phase_two, self._phase_three, self._close_candles):
-                await asyncio.sleep(self._timeframe_ms / 4000 / speed)
+            steps = (self._phase_one, self._phase_two, self._phase_three, self._close_candles)
+            for quarter, step in enumerate(steps, 1):
+                await asyncio.sleep(self._pause_s(quarter, speed))
                 step()
+
+    def _pause_s(self, quarter: int, speed: float) -> float:
+        """Return how long the next step of a candle is away: on the wall's clock it comes when the wall says so."""
+        if self.clock.wall and speed == 1:
+            return max(0.0, (self._market_ms + self._timeframe_ms * quarter / 4) / 1000 - time.time())
+        return self._timeframe_ms / 4000 / speed
 
     def _play_candle(self) -> None:
         self._phase_one()
