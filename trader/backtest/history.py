@@ -1,12 +1,13 @@
 """Candles of a backtest: the replay's own files, laid out as the tape that compiled code plays.
 
-The rows are what is kept of the candles. A strategy's columns are copies, made when it is asked.
+The rows are what is kept of the candles. A column that a strategy looks at is copied once, when it looks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,42 @@ from trader.market.replay import ReplayFeed
 _COLUMNS = ("open_ns", "open", "high", "low", "close", "volume")
 
 
+class Look(Candles):
+    """Candles whose columns are copied out of a history's rows when they are first looked at; nobody may write them."""
+
+    __slots__ = ("_made", "_rows", "_where")
+    _made: dict[str, npt.NDArray[Any]]
+    _rows: npt.NDArray[np.void]
+    _where: IntArray | slice
+
+    def __init__(self, symbol: str, timeframe: str, rows: npt.NDArray[np.void], where: IntArray | slice) -> None:
+        place: dict[str, Any] = {"symbol": symbol, "timeframe": timeframe, "_rows": rows, "_where": where, "_made": {}}
+        for name, value in place.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(range(*self._where.indices(len(self._rows))) if isinstance(self._where, slice) else self._where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Candles, (self.symbol, self.timeframe, *(self._column(name) for name in _COLUMNS))
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        made: npt.NDArray[Any] | None = self._made.get(name)
+        if made is None:
+            made = np.ascontiguousarray(self._rows[name][self._where])
+            made.flags.writeable = False
+            self._made[name] = made
+        return made
+
+
+def _look_at(name: str) -> property:
+    return property(lambda self: self._column(name))
+
+
+for _name in _COLUMNS:
+    setattr(Look, _name, _look_at(_name))
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """Candles of all symbols in the order they are played, and what trading them needs to know."""
@@ -33,6 +70,8 @@ class History:
     rows: npt.NDArray[np.void]  #: dtype CANDLE, by close and slot; those before `since` are for warming up
     first: int  #: the first row that is played
     starts: IntArray  #: first row of each moment, counted from `first`, and the number of rows that are played
+    #: what was asked of it once and may be asked again
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def tape(self) -> Tape:
@@ -57,34 +96,46 @@ class History:
     @property
     def times_ns(self) -> IntArray:
         """When each moment is [ns UTC]."""
-        times: IntArray = self.rows["close_ns"][self.first :][self.starts[:-1]]
+        times: IntArray | None = self.kept.get("times")
+        if times is None:
+            close_ns = self.rows["close_ns"][self.first :]
+            times = self.kept["times"] = close_ns[self.starts[:-1]] if len(self.symbols) > 1 else close_ns.copy()
         return times
 
     def rows_of(self, slot: int) -> IntArray | slice:
-        """Return where a symbol's candles are among all rows."""
+        """Return where a symbol's candles are among all rows: a slice where they follow in equal steps."""
         if len(self.symbols) == 1:
             return slice(0, len(self.rows))
-        return np.flatnonzero(self.rows["slot"] == slot)
+        where: IntArray | slice | None = self.kept.get(slot)
+        if where is None:
+            where = self.kept[slot] = _steps(np.flatnonzero(self.rows["slot"] == slot))
+        return where
 
-    def candles(self, slot: int, where: IntArray | slice | None = None) -> Candles:
-        """Return a symbol's candles as contiguous copies, those for warming up too.
+    def candles(self, slot: int, skipped: int = 0) -> Candles:
+        """Return a symbol's candles, those for warming up too; their columns are read-only, and the same each time.
 
         Parameters
         ----------
         slot : int
             Index of the symbol.
-        where : array of int or slice, optional
-            Which rows; all of the symbol by default.
+        skipped : int
+            How many of the first ones to leave out.
         """
-        where = self.rows_of(slot) if where is None else where
-        columns = (np.ascontiguousarray(self.rows[name][where]) for name in _COLUMNS)
-        return Candles(self.symbols[slot], self.timeframe, *columns)
+        found: Candles | None = self.kept.get((slot, skipped))
+        if found is None:
+            where = self.rows_of(slot)
+            if isinstance(where, slice):
+                where = slice(where.start + skipped * (where.step or 1), where.stop, where.step)
+            else:
+                where = where[skipped:]
+            found = self.kept[slot, skipped] = Look(self.symbols[slot], self.timeframe, self.rows, where)
+        return found
 
     def closes(self, slot: int) -> tuple[IntArray, FloatArray]:
         """Return when a symbol's played candles closed and at which price."""
-        rows = self.rows[self.first :]
-        mine = rows if len(self.symbols) == 1 else rows[rows["slot"] == slot]
-        return np.ascontiguousarray(mine["close_ns"]), np.ascontiguousarray(mine["close"])
+        candles = self.candles(slot)
+        inside = int(np.searchsorted(candles.open_ns, self.start_ns))
+        return candles.open_ns[inside:] + self.timeframe_ns, candles.close[inside:]
 
     def between(self, since_ns: int, until_ns: int) -> History:
         """Return the same history, played from one open to another only; what is before stays for warming up.
@@ -100,6 +151,16 @@ class History:
             When there is no candle in between.
         """
         return lay_out(self.symbols, self.timeframe, self.timeframe_ns, self.instruments, self.rows, since_ns, until_ns)
+
+
+def _steps(where: IntArray) -> IntArray | slice:
+    """Return ascending places as a slice, where they are one."""
+    if len(where) < 2:
+        return where
+    step = int(where[1] - where[0])
+    if where[-1] - where[0] == step * (len(where) - 1) and (np.diff(where) == step).all():
+        return slice(int(where[0]), int(where[-1]) + 1, step)
+    return where
 
 
 def load(config: MarketConfig) -> History:

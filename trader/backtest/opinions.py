@@ -13,8 +13,8 @@ from trader.backtest.history import History
 from trader.codes import Direction
 from trader.core.history import Opinions
 from trader.domain.market import Candles, FloatArray, IntArray
-from trader.domain.signal import Signals
 from trader.errors import StrategyError
+from trader.strategy.base import FIELDS
 from trader.strategy.registry import Bound
 
 #: rows by number; a slice where they follow each other, which costs no copy
@@ -47,7 +47,7 @@ class Columns:
         return self.direction.nbytes + self.confidence.nbytes + self.stop_price.nbytes + self.target_price.nbytes
 
 
-def ask(bound: Bound, history: History, interval_ns: int, kept: dict[Any, Candles] | None = None) -> Columns:
+def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
     """Ask one strategy about every candle of a history.
 
     What is no opinion (a NaN confidence, a stop of 0) counts as a failure, and after five in a row the strategy is not
@@ -61,8 +61,6 @@ def ask(bound: Bound, history: History, interval_ns: int, kept: dict[Any, Candle
         The candles.
     interval_ns : int
         Distance of decision cycles [ns]: a candle is judged in the first cycle after it closed.
-    kept : dict, optional
-        Candles as strategies get them, kept from one call to the next over the same history.
 
     Raises
     ------
@@ -70,40 +68,52 @@ def ask(bound: Bound, history: History, interval_ns: int, kept: dict[Any, Candle
         When the strategy raises, or answers in arrays of another length.
     """
     direction = np.zeros(history.bars, np.int8)
-    confidence = np.zeros(history.bars)
-    levels: dict[str, FloatArray] = {}
+    levels: list[FloatArray | None] = [None, None, None]
     faults: dict[int, str] = {}
     for slot in bound.slots:
-        whole, at, before, waiting = _places(bound, history, slot)
-        name = (slot, before)
-        candles = kept.get(name) if kept is not None else None
-        if candles is None:
-            candles = history.candles(slot, whole)
-            if kept is not None:
-                kept[name] = candles
-        said, numbers = _signals(bound, candles)
-        said, confident, stop, target = said[before:], *(column[before:] for column in numbers)
-        bad = _faults(said, confident, stop, target)
-        bad[:waiting] = False
+        skipped, at, before, waiting = _places(bound, history, slot)
+        said, columns = _signals(bound, history.candles(slot, skipped))
+        said, numbers = said[before:], [_shortest(column[before:]) for column in columns]
+        if not len(said):
+            continue
         told = said.astype(np.int8)
-        told[:waiting] = _HOLD
-        confidence[at] = confident
-        for level, values in (("stop_price", stop), ("target_price", target)):
-            if not np.isnan(values).all():
-                levels.setdefault(level, np.full(history.bars, np.nan))[at] = values
-        if bad.any():
+        if _may_be_faulty(said, *numbers):
+            bad = _faults(said, *numbers)
+            bad[:waiting] = False
             told[bad] = _HOLD
             faults.update(dict.fromkeys(np.arange(history.bars)[at][bad].tolist(), history.symbols[slot]))
+        told[:waiting] = _HOLD
         direction[at] = told
-    none = np.full(1, np.nan)
-    columns = Columns(
-        direction,
-        np.where(direction == _HOLD, 0.0, confidence) if faults else confidence,
-        levels.get("stop_price", none),
-        levels.get("target_price", none),
-        bound.slots,
-    )
-    return _count_failures(columns, bound, history, interval_ns, faults) if faults else columns
+        levels = [_with(level, values, at, history.bars) for level, values in zip(levels, numbers, strict=True)]
+    confidence, stop, target = (np.full(1, np.nan) if one is None else one for one in levels)
+    said_of_all = Columns(direction, confidence, stop, target, bound.slots)
+    return _count_failures(said_of_all, bound, history, interval_ns, faults) if faults else said_of_all
+
+
+def _shortest(values: FloatArray) -> FloatArray:
+    """Return an array of the one value that all are, where they are one; else all of them, in a row."""
+    if len(values) > 1:
+        first = values[0]
+        if values.strides[0] == 0:
+            return values[:1]
+        if first == values[-1]:
+            alike = bool((values == first).all())
+        else:
+            alike = bool(np.isnan(first) and np.isnan(values).all())
+        if alike:
+            return values[:1]
+    return np.ascontiguousarray(values, np.float64)
+
+
+def _with(level: FloatArray | None, values: FloatArray, at: Where, bars: int) -> FloatArray:
+    """Return a level of all rows with one symbol's values in it; one value while all are the same."""
+    if len(values) == 1 and (level is None or np.array_equal(level, values, equal_nan=True)):
+        return values.copy()
+    if level is None and len(values) == bars:
+        return values  # no copy
+    whole = np.full(bars, np.nan if level is None else level[0]) if level is None or len(level) == 1 else level
+    whole[at] = values
+    return whole
 
 
 def stack(columns: Sequence[Columns], slots: int) -> Opinions:
@@ -121,28 +131,29 @@ def stack(columns: Sequence[Columns], slots: int) -> Opinions:
 
 
 def _stacked(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    if len(rows) == 1:
+    if len(rows) == 1 and rows[0].flags.writeable:
         return rows[0].reshape(1, -1)  # no copy
     return np.stack(np.broadcast_arrays(*rows))
 
 
-def _places(bound: Bound, history: History, slot: int) -> tuple[Where, Where, int, int]:
+def _places(bound: Bound, history: History, slot: int) -> tuple[int, Where, int, int]:
     """Return where a symbol's candles are, for one strategy.
 
-    Among all rows those that it looks at (what is played, and its lookback before), and among the played ones
-    those that it is asked about; how many of the first are before; and how many of the second are warming up.
+    How many of its first ones the strategy doesn't see (it sees what is played, and its lookback before); where the
+    played ones are among the played rows; how many of those that it sees are before; and how many of the played
+    ones are warming up.
     """
     where = history.rows_of(slot)
     if isinstance(where, slice):
-        earlier = history.first
-        skipped = max(earlier - bound.strategy.lookback_bars, 0)
-        whole: Where = slice(skipped, where.stop)
-        at: Where = slice(0, history.bars)
+        step = where.step or 1
+        earlier = max(-((where.start - history.first) // step), 0)
+        begin = where.start + earlier * step - history.first
+        at: Where = slice(begin, max(where.stop - history.first, 0), where.step)
     else:
         earlier = int(np.searchsorted(where, history.first))
-        skipped = max(earlier - bound.strategy.lookback_bars, 0)
-        whole, at = where[skipped:], where[earlier:] - history.first
-    return whole, at, earlier - skipped, max(bound.strategy.warmup_bars - 1 - earlier, 0)
+        at = where[earlier:] - history.first
+    skipped = max(earlier - bound.strategy.lookback_bars, 0)
+    return skipped, at, earlier - skipped, max(bound.strategy.warmup_bars - 1 - earlier, 0)
 
 
 def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tuple[FloatArray, FloatArray, FloatArray]]:
@@ -153,7 +164,7 @@ def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tupl
         raise StrategyError(f"{who}: {error}") from error
     except Exception as error:
         raise StrategyError(f"{who}: raised {type(error).__name__}: {error}") from error
-    for name in Signals.__slots__:
+    for name in FIELDS:
         column: Any = getattr(signals, name, None)
         shape = np.shape(column)
         if shape != (len(candles),):
@@ -162,10 +173,19 @@ def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tupl
     return signals.direction, numbers
 
 
+def _may_be_faulty(said: npt.NDArray[np.int8], confidence: FloatArray, *levels: FloatArray) -> bool:
+    """Return whether anything is no opinion, those of a warm-up too; a NaN confidence makes its extremes NaN."""
+    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
+        return True
+    if said.min() < _DIRECTIONS[0] or said.max() > _DIRECTIONS[-1]:
+        return True
+    return any(bool(((level <= 0.0) | (level == np.inf)).any()) for level in levels)
+
+
 def _faults(
     direction: npt.NDArray[np.int8], confidence: FloatArray, stop: FloatArray, target: FloatArray
 ) -> npt.NDArray[np.bool_]:
-    bad = ~((confidence >= 0.0) & (confidence <= 1.0))  # NaN is bad
+    bad = np.broadcast_to(~((confidence >= 0.0) & (confidence <= 1.0)), len(direction)).copy()  # NaN is bad
     bad |= (direction < _DIRECTIONS[0]) | (direction > _DIRECTIONS[-1])
     for level in (stop, target):
         bad |= (level <= 0.0) | (level == np.inf)  # NaN is the default, and good

@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.backtest import history as candles_of
+from trader.backtest.falls import falls_of
 from trader.backtest.history import History
 from trader.backtest.opinions import Columns, ask, stack
+from trader.backtest.positions import Positions, positions, trips_of
 from trader.backtest.result import BacktestResult, Baseline, Held, StrategyFailures, Trade, groups_of
 from trader.clock import NS_PER_DAY, NS_PER_S, format_utc
 from trader.codes import CoreEvent, Decided, Halt, Limit, Reason
 from trader.config.sections import Config
-from trader.core.history import Log, new_log, opinion_of, play
+from trader.core.history import Log, new_log, play
 from trader.core.records import fund, new_desk, new_slots
-from trader.domain.market import FloatArray, IntArray
-from trader.domain.metrics import Curve, Trips, daily_equity, measure, sharpe, simple_returns, worst_drawdown
+from trader.domain.metrics import Curve, daily_equity, measure, sharpe, simple_returns, worst_drawdown
 from trader.domain.metrics import cagr as growth
 from trader.errors import ConfigError, KernelError
 from trader.market.instruments import write_instruments
@@ -51,24 +52,6 @@ class Played:
     slots: Records
     log: Log
     events: Records  #: all of them, dtype CORE_EVENT
-
-
-@dataclass(frozen=True, slots=True)
-class Positions:
-    """Positions as columns by their running number; `pnl`, `exit_*` of those still open mean nothing."""
-
-    slot: IntArray
-    side: IntArray  #: +1 long, -1 short
-    strategy: IntArray
-    quantity: FloatArray  #: all that was entered [base]
-    entry_price: FloatArray  #: average [quote per base]
-    exit_price: FloatArray  #: average [quote per base]
-    entry_ns: IntArray
-    exit_ns: IntArray
-    fees: FloatArray  #: of all its fills [quote]
-    pnl: FloatArray  #: net of fees [quote]
-    exit_reason: IntArray
-    closed: npt.NDArray[np.bool_]
 
 
 def _silent(stage: str, done: float) -> None:
@@ -165,70 +148,6 @@ def simulate(config: Config, history: History, columns: Sequence[Columns], progr
     return Played(desk, slots, log, np.concatenate(told))
 
 
-def positions(events: Records, strategies: int) -> Positions:
-    """Return the positions that core events tell of, in the order they were opened.
-
-    Parameters
-    ----------
-    events : ndarray of CORE_EVENT
-        All of a run.
-    strategies : int
-        How many there were.
-    """
-    kind, number = events["kind"], events["position_id"] - 1
-    entered, left = kind == int(CoreEvent.ENTRY_FILLED), kind == int(CoreEvent.EXIT_FILLED)
-    count = int(number[entered].max()) + 1 if entered.any() else 0
-    ins, outs = events[entered], events[left]
-    to, from_ = number[entered], number[left]
-
-    def sums(at: IntArray, values: FloatArray) -> FloatArray:
-        return np.bincount(at, values, count).astype(np.float64)
-
-    bought, sold = sums(to, ins["quantity"]), sums(from_, outs["quantity"])
-    paid, got = sums(to, ins["quantity"] * ins["price"]), sums(from_, outs["quantity"] * outs["price"])
-
-    def of_each(at: IntArray, values: IntArray) -> IntArray:
-        found = np.zeros(count, np.int64)
-        found[at] = values
-        return found
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        entry_price, exit_price = paid / bought, got / sold
-    single_in, single_out = (np.bincount(at, minlength=count) == 1 for at in (to, from_))
-    for at, fills, prices, single in ((to, ins, entry_price, single_in), (from_, outs, exit_price, single_out)):
-        one = single[at]
-        prices[at[one]] = fills["price"][one]  # an average of one fill is its price, to the last bit
-    return Positions(
-        slot=of_each(to, ins["slot"]),
-        side=of_each(to, ins["side"]),
-        strategy=of_each(to, opinion_of(ins["order"], strategies)[1]),
-        quantity=bought,
-        entry_price=entry_price,
-        exit_price=exit_price,
-        entry_ns=of_each(to[::-1], ins["time_ns"][::-1]),
-        exit_ns=of_each(from_, outs["time_ns"]),
-        fees=sums(to, ins["fee"]) + sums(from_, outs["fee"]),
-        pnl=sums(from_, outs["pnl"]),
-        exit_reason=of_each(from_, outs["reason"]),
-        closed=np.abs(bought - sold) <= 1e-9 * bought,
-    )
-
-
-def trips_of(events: Records, held: Positions) -> Trips:
-    """Return the columns that figures are computed from, in the order positions were closed."""
-    order = np.flatnonzero(held.closed)
-    order = order[np.argsort(held.exit_ns[order], kind="stable")]
-    fills = events[(events["kind"] == int(CoreEvent.ENTRY_FILLED)) | (events["kind"] == int(CoreEvent.EXIT_FILLED))]
-    return Trips(
-        pnl=held.pnl[order],
-        entry_ns=held.entry_ns[order],
-        exit_ns=held.exit_ns[order],
-        fees=float(fills["fee"].sum()),
-        notional=float((fills["quantity"] * fills["price"]).sum()),
-        open_since_ns=tuple(held.entry_ns[~held.closed].tolist()),
-    )
-
-
 def curve_of(config: Config, history: History, log: Log) -> Curve:
     """Return equity after each moment of a run."""
     return Curve(history.start_ns, config.initial_capital, history.times_ns, log.equity)
@@ -253,7 +172,7 @@ def _result(
         end_ns=history.end_ns,
         bars=history.bars,
         cycles=int(account["cycles"]),
-        metrics=measure(curve, trips_of(played.events, held)),
+        metrics=measure(curve, trips_of(held), falls_of(curve)),
         baseline=buy_and_hold(config, history),
         curve=curve,
         trades=trades,
@@ -276,8 +195,7 @@ def _result(
 
 
 def _trades(held: Positions, history: History, names: Sequence[str]) -> tuple[Trade, ...]:
-    order = np.flatnonzero(held.closed)
-    order = order[np.argsort(held.exit_ns[order], kind="stable")]
+    order = held.in_order_of_closing()
     amounts = (held.quantity, held.entry_price, held.exit_price, held.entry_ns, held.exit_ns)
     results = (held.pnl + held.fees, held.fees, held.pnl)
     columns = (

@@ -35,9 +35,12 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     ConfigError
         Naming each key that does not exist, and each value that is not allowed.
     """
-    data = config.model_dump()
-    for text, value in values.items():
-        _put(data, key_of(text), value)
+    # a section that no key reaches into stays the valid model that it is, and is not looked at again
+    data: dict[str, Any] = {name: getattr(config, name) for name in type(config).model_fields}
+    keys = [key_of(text) for text in values]
+    data |= config.model_dump(include={str(key[0]) for key in keys})
+    for key, value in zip(keys, values.values(), strict=True):
+        _put(data, key, value)
     try:
         made = Config.model_validate(data)
     except ValidationError as error:

@@ -87,13 +87,36 @@ def probabilistic_sharpe(sharpe: float, benchmark: float, observations: int, ske
     return NormalDist().cdf((sharpe - benchmark) * math.sqrt(observations - 1) / math.sqrt(spread))
 
 
-def deflated_sharpe(returns: FloatArray, sharpes: Sequence[float], trials: int | None = None) -> Deflated | None:
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the deflated ratio needs to know of a trial's returns."""
+
+    observations: int
+    sharpe: float  #: per observation
+    skewness: float
+    kurtosis: float  #: 3 for a normal distribution
+
+
+def moments(returns: FloatArray) -> Moments | None:
+    """Return the moments of returns; None where they have no Sharpe ratio."""
+    sharpe = observed_sharpe(returns)
+    if sharpe is None:
+        return None
+    centred = returns - returns.mean()
+    squares = centred * centred
+    scale = math.sqrt(float(squares.mean()))
+    skewness = float((squares * centred).mean()) / scale**3
+    kurtosis = float((squares * squares).mean()) / scale**4
+    return Moments(len(returns), sharpe, skewness, kurtosis)
+
+
+def deflated_sharpe(best: Moments | None, sharpes: Sequence[float], trials: int | None = None) -> Deflated | None:
     """Return what the best of some trials is worth.
 
     Parameters
     ----------
-    returns : ndarray of float
-        Daily returns of the best trial.
+    best : Moments or None
+        Of the daily returns of the best trial.
     sharpes : sequence of float
         Ratios of all trials that have one, per observation.
     trials : int, optional
@@ -104,15 +127,10 @@ def deflated_sharpe(returns: FloatArray, sharpes: Sequence[float], trials: int |
     Deflated or None
         None when the best trial has no ratio.
     """
-    sharpe = observed_sharpe(returns)
-    if sharpe is None:
+    if best is None:
         return None
-    centred = returns - returns.mean()
-    scale = math.sqrt(float(np.square(centred).mean()))
-    skewness = float((centred**3).mean()) / scale**3
-    kurtosis = float((centred**4).mean()) / scale**4
     count = max(trials if trials is not None else len(sharpes), 1)
     deviation = math.sqrt(variance(sharpes)) if len(sharpes) > 1 else 0.0
     expected = expected_best_sharpe(count, deviation)
-    probability = probabilistic_sharpe(sharpe, expected, len(returns), skewness, kurtosis)
-    return Deflated(count, len(returns), sharpe, expected, probability, skewness, kurtosis)
+    probability = probabilistic_sharpe(best.sharpe, expected, best.observations, best.skewness, best.kurtosis)
+    return Deflated(count, best.observations, best.sharpe, expected, probability, best.skewness, best.kurtosis)

@@ -24,20 +24,25 @@ from typing import Any, Self
 
 import numpy as np
 
+from trader.backtest.falls import falls_of
 from trader.backtest.history import History
 from trader.backtest.opinions import Columns, ask
-from trader.backtest.runner import bind, curve_of, interval_ns, positions, simulate, trips_of
+from trader.backtest.positions import positions, trips_of
+from trader.backtest.runner import bind, curve_of, interval_ns, simulate
 from trader.backtest.settings import with_values
-from trader.backtest.significance import Deflated, deflated_sharpe, observed_sharpe
+from trader.backtest.significance import Deflated, Moments, deflated_sharpe, moments
 from trader.config.sections import Config
-from trader.domain.market import Candles, FloatArray
+from trader.domain.market import FloatArray
 from trader.domain.metrics import Metrics, daily_equity, measure, simple_returns
 from trader.errors import ConfigError, TraderError
+from trader.strategy.indicators import Memory, remembering
 
 Progress = Callable[[str, float], None]
 
 #: strategies' opinions that a worker keeps at most [bytes]
 CACHE_BYTES = 256 * 2**20
+#: indicators that a worker keeps at most [bytes]
+MEMORY_BYTES = 128 * 2**20
 #: of the memory that is free, what a sweep may take
 _SHARE = 0.8
 #: what a worker takes before it has any candle: interpreter, numpy, the compiler [bytes]
@@ -71,7 +76,7 @@ class Outcome:
     number: int
     values: dict[str, Any]
     metrics: Metrics | None
-    sharpe_daily: float | None = None  #: per day, as the deflated ratio needs it
+    daily: Moments | None = None  #: of its daily returns, as the deflated ratio needs them
     problem: str = ""
 
     def figure(self, objective: str) -> float:
@@ -159,7 +164,7 @@ class Worker:
         self._said: OrderedDict[str, Columns] = OrderedDict()
         self._part: tuple[tuple[int, int], Worker] | None = None
         self._kept = 0
-        self._candles: dict[Any, Candles] = {}
+        self._memory = Memory(MEMORY_BYTES)
 
     def play(self, number: int, values: dict[str, Any]) -> Outcome:
         """Return what a combination comes to; one that is not allowed is an outcome, no error."""
@@ -167,7 +172,7 @@ class Worker:
             metrics, returns = self.figures(values)
         except TraderError as error:
             return Outcome(number, values, None, problem=str(error))
-        return Outcome(number, values, metrics, observed_sharpe(returns))
+        return Outcome(number, values, metrics, moments(returns))
 
     def within(self, window: tuple[int, int] | None) -> Worker:
         """Return the worker for a part of the history, from one open to another [ns UTC]; None: the whole."""
@@ -183,7 +188,7 @@ class Worker:
         played = simulate(config, self._history, self._opinions(config))
         curve = curve_of(config, self._history, played.log)
         held = positions(played.events, len(config.strategies))
-        return measure(curve, trips_of(played.events, held)), simple_returns(daily_equity(curve)[1])
+        return measure(curve, trips_of(held), falls_of(curve)), simple_returns(daily_equity(curve)[1])
 
     def _opinions(self, config: Config) -> list[Columns]:
         grid_ns = interval_ns(config)
@@ -192,7 +197,8 @@ class Worker:
             key = json.dumps([section.model_dump(), bound.slots, grid_ns], sort_keys=True, default=str)
             found = self._said.get(key)
             if found is None:
-                found = self._said[key] = ask(bound, self._history, grid_ns, self._candles)
+                with remembering(self._memory):
+                    found = self._said[key] = ask(bound, self._history, grid_ns)
                 self._kept += found.nbytes
                 while self._kept > CACHE_BYTES and len(self._said) > 1:
                     self._kept -= self._said.popitem(last=False)[1].nbytes
@@ -328,12 +334,11 @@ class Sweeper:
             outcomes += batch
             (progress or _silent)("sweeping", len(outcomes) / len(self._numbered))
         ranked = tuple(sorted(outcomes, key=lambda outcome: (-outcome.figure(objective), outcome.number)))
-        worker = self._here.within(window)
         return SweepResult(
             ranked,
             objective,
             len(ranked),
-            _deflated(worker, ranked),
+            _deflated(ranked),
             self.workers,
             self.history.bars,
             time.perf_counter() - started,
@@ -422,7 +427,9 @@ def worker_pool(config: Config, history: History, workers: int) -> Iterator[Exec
         np.save(Path(folder) / "rows.npy", history.rows)
         np.save(Path(folder) / "starts.npy", history.starts)
         header = {
-            item.name: getattr(history, item.name) for item in fields(History) if item.name not in ("rows", "starts")
+            item.name: getattr(history, item.name)
+            for item in fields(History)
+            if item.init and item.name not in ("rows", "starts")
         }
         context = multiprocessing.get_context("spawn")
         arguments = (config, folder, header)
@@ -458,13 +465,9 @@ def _client(address: str) -> Iterator[Any]:
         yield client
 
 
-def _deflated(worker: Worker, ranked: Sequence[Outcome]) -> Deflated | None:
-    best = ranked[0]
-    if best.metrics is None or best.sharpe_daily is None:
-        return None
-    _, returns = worker.figures(best.values)
-    sharpes = [outcome.sharpe_daily for outcome in ranked if outcome.sharpe_daily is not None]
-    return deflated_sharpe(returns, sharpes, len(ranked))
+def _deflated(ranked: Sequence[Outcome]) -> Deflated | None:
+    sharpes = [outcome.daily.sharpe for outcome in ranked if outcome.daily is not None]
+    return deflated_sharpe(ranked[0].daily, sharpes, len(ranked))
 
 
 # -------------------------------------------------------------------------------------- memory

@@ -6,14 +6,18 @@ says below how soon it has forgotten it, so that a window gives what the whole h
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from trader.domain.market import Candles, FloatArray, IntArray
 from trader.strategy.bare_talib import talib
+
+_Indicator = TypeVar("_Indicator", bound=Callable[..., Any])
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -31,11 +35,67 @@ def _bare(function: Any) -> Any:
     return getattr(function, "__wrapped__", function)
 
 
-RSI = _bare(talib.RSI)
-EMA = _bare(talib.EMA)
-ATR = _bare(talib.ATR)
-MAX = _bare(talib.MAX)
-MIN = _bare(talib.MIN)
+class Memory:
+    """What indicators have said of arrays that nobody can write, for whoever asks many strategies about the same ones.
+
+    Parameters
+    ----------
+    room_bytes : int
+        What is remembered at most; the oldest is forgotten first.
+    """
+
+    def __init__(self, room_bytes: int) -> None:
+        self._room = room_bytes
+        self._kept: dict[Any, tuple[Any, tuple[FloatArray, ...] | FloatArray]] = {}
+
+    def recall(self, function: Callable[..., Any], values: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return a copy of what a function says of values; computed when it is not known yet."""
+        given = (*values, *named.values())
+        if any(isinstance(one, np.ndarray) and one.flags.writeable for one in given):
+            return function(*values, **named)
+        # an array goes by its identity, and is kept, so that no other can get it
+        name = (function, *named, *(("array", id(one)) if isinstance(one, np.ndarray) else one for one in given))
+        found = self._kept.get(name)
+        if found is None:
+            found = self._kept[name] = given, function(*values, **named)
+            self._room -= _size(found[1])
+            while self._room < 0 and self._kept:
+                self._room += _size(self._kept.pop(next(iter(self._kept)))[1])
+        said = found[1]
+        return tuple(one.copy() for one in said) if isinstance(said, tuple) else said.copy()
+
+
+def _size(said: tuple[FloatArray, ...] | FloatArray) -> int:
+    return sum(one.nbytes for one in said) if isinstance(said, tuple) else said.nbytes
+
+
+_memory: Memory | None = None
+
+
+@contextmanager
+def remembering(memory: Memory | None) -> Iterator[None]:
+    """Let indicators look into a memory before they compute anything; None: into none."""
+    global _memory  # noqa: PLW0603 - what is asked in between are other people's strategies, which know no memory
+    before, _memory = _memory, memory
+    try:
+        yield
+    finally:
+        _memory = before
+
+
+def _recalled(function: _Indicator) -> _Indicator:
+    @wraps(function)
+    def recalled(*values: Any, **named: Any) -> Any:
+        return function(*values, **named) if _memory is None else _memory.recall(function, values, named)
+
+    return cast("_Indicator", recalled)
+
+
+RSI = _recalled(_bare(talib.RSI))
+EMA = _recalled(_bare(talib.EMA))
+ATR = _recalled(_bare(talib.ATR))
+MAX = _recalled(_bare(talib.MAX))
+MIN = _recalled(_bare(talib.MIN))
 
 
 def ema_memory_bars(period: int) -> int:
@@ -48,6 +108,7 @@ def wilder_memory_bars(period: int) -> int:
     return _LIFETIMES * period + 1
 
 
+@_recalled
 def rolling_sum(values: FloatArray, period: int) -> FloatArray:
     """Return the sum of the last `period` values at each bar; NaN where there are fewer.
 
@@ -81,6 +142,7 @@ def rolling_sum(values: FloatArray, period: int) -> FloatArray:
         size *= 2
 
 
+@_recalled
 def rolling_mean_std(values: FloatArray, period: int) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation (of a population) of the last `period` values at each bar.
 

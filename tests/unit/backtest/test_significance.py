@@ -10,6 +10,7 @@ import pytest
 from trader.backtest.significance import (
     deflated_sharpe,
     expected_best_sharpe,
+    moments,
     observed_sharpe,
     probabilistic_sharpe,
 )
@@ -32,7 +33,7 @@ def test_deflated_sharpe_of_the_luckiest_worthless_trial_is_not_convincing() -> 
     walks = chance.normal(0.0, 0.01, (200, 365))
     sharpes = [observed_sharpe(walk) for walk in walks]
     best = int(np.argmax(sharpes))
-    alone, among = deflated_sharpe(walks[best], [sharpes[best]]), deflated_sharpe(walks[best], sharpes)
+    alone, among = (deflated_sharpe(moments(walks[best]), some) for some in ([sharpes[best]], sharpes))
     assert alone is not None
     assert alone.convincing
     assert among is not None
@@ -46,7 +47,7 @@ def test_deflated_sharpe_of_real_skill_survives_the_same_number_of_trials() -> N
     chance = np.random.default_rng(1)
     walks = chance.normal(0.0, 0.01, (200, 365))
     walks[17] += 0.004
-    found = deflated_sharpe(walks[17], [observed_sharpe(walk) for walk in walks])
+    found = deflated_sharpe(moments(walks[17]), [observed_sharpe(walk) for walk in walks])
     assert found is not None
     assert found.convincing
 
@@ -54,4 +55,4 @@ def test_deflated_sharpe_of_real_skill_survives_the_same_number_of_trials() -> N
 @pytest.mark.parametrize("returns", [np.empty(0), np.array([0.1]), np.zeros(10), np.full(10, 0.01)])
 def test_deflated_sharpe_without_a_ratio_is_none(returns: np.ndarray) -> None:
     """No returns, or none that differ."""
-    assert deflated_sharpe(returns, [0.1, 0.2]) is None
+    assert deflated_sharpe(moments(returns), [0.1, 0.2]) is None
