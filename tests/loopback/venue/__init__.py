@@ -46,7 +46,7 @@ lot_size_changed        symbol=, step=, tick=, min_quantity=, min_notional=, tra
 call                    function=f(venue, call): whatever a test can think of, just before the request is handled
 ws_duplicate            copies=2
 ws_missing              the message is lost
-ws_reorder              it comes after the next one, or after seconds=0.5
+ws_reorder              it comes after the next one of its kind, or after seconds=0.5
 ws_mute                 the socket stays open and says nothing more of the kind; `venue.unmute()`
 ws_drop, ws_garbage     the socket closes; the message is garbage
 ======================  ================================================================================================

@@ -63,7 +63,7 @@ class Session:
         self.topics: dict[str, Any] = {}
         self.is_user = False
         self.muted: set[str] = set()
-        self.held: list[str] = []  # messages that a fault sends after the next one
+        self.held: list[tuple[str, str]] = []  # topic and text of messages that come after the next one
 
 
 class Dialect(ABC):

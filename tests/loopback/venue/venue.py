@@ -352,7 +352,7 @@ class FakeVenue:
             session.send_text(text)
             return
         kind = "ws_user" if session.is_user and "private" in values else "ws_market"
-        out = [text]
+        out, topic = [text], str(values.get("e", values.get("channel")))
         for fault in self.script.due((kind,), values):
             match fault.action:
                 case "ws_duplicate":
@@ -360,7 +360,8 @@ class FakeVenue:
                 case "ws_missing":
                     out = []
                 case "ws_reorder":
-                    session.held, out = [*session.held, *out], []
+                    session.held += [(topic, message) for message in out]
+                    out = []
                     self._release_later(session, fault.params.get("seconds", 0.5))
                 case "ws_garbage":
                     out = [fault.params.get("text", '{"e":')]
@@ -374,10 +375,12 @@ class FakeVenue:
         for message in out:
             session.send_text(message)
         if out:
-            self._release(session)
+            self._release(session, topic)
 
-    def _release(self, session: Session) -> None:
-        held, session.held = session.held, []
+    def _release(self, session: Session, topic: str | None = None) -> None:
+        """Send held messages: those of a topic that has just overtaken them, or all."""
+        held = [message for kind, message in session.held if topic in (None, kind)]
+        session.held = [one for one in session.held if topic not in (None, one[0])]
         for message in held:
             session.send_text(message)
 
