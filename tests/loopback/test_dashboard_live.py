@@ -79,7 +79,7 @@ def test_live_snapshot_then_updates_with_what_is_new(dashboard: Dashboard) -> No
         assert all(point[0] > seen_ms for point in update.get("equity", []))
         _, later = await _frame(page)
         assert not {"trades", "decisions", "equity"} & set(later)
-        assert not {"account", "limits", "market"} & set(later["status"]), "nothing of it has changed"
+        assert not {"account", "limits", "positions", "strategies"} & set(later["status"]), "nothing of it has changed"
         await _leave(page)
 
     asyncio.run(scenario())

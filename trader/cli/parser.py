@@ -57,6 +57,7 @@ def build() -> argparse.ArgumentParser:
     command("sweep", "sweeps:sweep", words, _candles, _space, _json_file, _html)
     words = "prove that no signal looks ahead, and measure the warm-up"
     command("check-strategy", "strategies:check_strategy", words, _candles, _json, _cuts)
+    command("token", "token:token", "show the token that the dashboard's buttons ask for", _data_dir, _json, _new)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
     return parser
 
@@ -149,6 +150,11 @@ def _since(parser: argparse.ArgumentParser) -> None:
 
 def _acted(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acted", action="store_true", help="only those that ordered something, or would have")
+
+
+def _new(parser: argparse.ArgumentParser) -> None:
+    words = "put a new one in its place; who is signed in has to sign in again"
+    parser.add_argument("--new", action="store_true", help=words)
 
 
 def _markdown(parser: argparse.ArgumentParser) -> None:

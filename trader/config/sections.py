@@ -361,7 +361,13 @@ class DashboardConfig(Section):
     )
     token: SecretConfig | None = Field(
         None,
-        description="What a POST must bring; {env: NAME}, {file: PATH} or {credential: NAME}.",
+        description="What a POST must bring; {env: NAME}, {file: PATH} or {credential: NAME}. "
+        "Default: one that is made at the first start, shown by `trader token`.",
+        json_schema_extra=DASHBOARD,
+    )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="Further names that requests may ask for, as those of a proxy in front of the dashboard.",
         json_schema_extra=DASHBOARD,
     )
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from trader.clock import NS_PER_S, boottime_ns
 from trader.config.sections import Config
 from trader.dashboard import view
+from trader.dashboard.answer import Encoded, encode
 from trader.dashboard.curve import Curve, Point, points_of, thinned
 from trader.dashboard.history import History
 from trader.dashboard.source import Sample, Source
@@ -56,6 +55,7 @@ class Board:
         self._curve = Curve(history.curve(SNAPSHOT_POINTS))
         self._position = 0
         self._read_ns = 0
+        self._born = boottime_ns()
         self._ledger_ns = 0
         self._ledger_key: tuple[int, ...] = ()
         self._ledger_account: Any = None
@@ -63,7 +63,9 @@ class Board:
         self._decisions: list[Document] = []
         self._trips: list[Document] = []
         self._records_version = 0
-        self._encoded: dict[str, tuple[int, bytes]] = {}
+        self._encoded: dict[str, tuple[int, Encoded]] = {}
+        self._pushed: dict[str, bytes] = {}
+        self._owed: set[str] = set()
 
     @property
     def decisions(self) -> list[Document]:
@@ -96,25 +98,60 @@ class Board:
         self.version += 1
         return self.status
 
-    def encoded(self, name: str, build: Callable[[], Any]) -> bytes:
+    def encoded(self, name: str, build: Callable[[], Any]) -> Encoded:
         """Return a document as JSON, encoded once for each reading."""
         self.refresh()
         known = self._encoded.get(name)
         if known is None or known[0] != self.version:
-            known = self._encoded[name] = (self.version, encode(build()))
+            tag = f'"{self._born:x}-{self.version:x}"'
+            known = self._encoded[name] = (self.version, Encoded(encode(build()), etag=tag))
         return known[1]
 
-    def snapshot(self) -> bytes:
-        """Return everything that a page needs to begin, encoded."""
-        return self.encoded("snapshot", self._snapshot)
+    def snapshot(self) -> Encoded:
+        """Return everything that a page needs to begin."""
+        found = self.encoded("snapshot", self._snapshot)
+        # what may be another than at the last update goes into the next one, also when it has changed back by then
+        self._owed.update(name for name, part in self.status.items() if self._pushed.get(name) != encode(part))
+        return found
 
     def update(self, after_ms: int, records_version: int) -> bytes:
-        """Return what a page needs that saw everything up to a point of the curve and a records version."""
-        frame: Document = {"type": "update", "status": self.refresh(), "equity": self.points_after(after_ms)}
+        """Return what has changed since the last update, for pages that saw it.
+
+        Parameters
+        ----------
+        after_ms : int
+            Market time of the last point of the curve that they have.
+        records_version : int
+            `records_version` that they have.
+
+        Returns
+        -------
+        bytes
+            JSON: the members of the status that changed, new points, and the newest records if there are other ones.
+        """
+        frame: Document = {"type": "update", "status": self._changed(self.refresh())}
+        if points := self.points_after(after_ms):
+            frame["equity"] = points
         if records_version != self._records_version:
             frame["decisions"] = self._decisions
             frame["trades"] = self._trips
         return encode(frame)
+
+    def _changed(self, status: Document) -> Document:
+        encoded = {name: encode(part) for name, part in status.items()}
+        changed = {
+            name: part for name, part in status.items() if name in self._owed or self._pushed.get(name) != encoded[name]
+        }
+        self._pushed = encoded
+        self._owed.clear()
+        return changed
+
+    def tick_size(self, symbol: str) -> float | None:
+        """Return a symbol's price step; None until an engine has told it."""
+        book = self._sample.book
+        if book is None or symbol not in book.symbols:
+            return None
+        return float(book.slots["tick_size"][book.symbols.index(symbol)]) or None
 
     @property
     def curve_end_ms(self) -> int:
@@ -125,12 +162,12 @@ class Board:
         """Return the curve's newer points, few enough for one push."""
         return self._curve.since(time_ms, UPDATE_POINTS)
 
-    def curve(self, points: int, since_ms: int) -> list[Point]:
+    def curve(self, old: list[Point], points: int, since_ms: int, until_ms: int) -> list[Point]:
         """Return the curve of a range: history as far as it goes, then what is newer."""
         self.refresh()
-        old = self.history.curve(points, since_ms)
         newest = old[-1][0] if old else since_ms - 1
-        return thinned(old + self._curve.since(newest, points), points)
+        live = [point for point in self._curve.since(newest, points) if point[0] <= until_ms]
+        return thinned(old + live, points)
 
     def _snapshot(self) -> Document:
         return {
@@ -169,8 +206,3 @@ class Board:
             return ()
         account = self._sample.book.account
         return tuple(int(account[name]) for name in ("decisions", "cycles", "round_trips", "day_trades"))
-
-
-def encode(document: Any) -> bytes:
-    """Return a document as JSON; NaN and infinity become null."""
-    return orjson.dumps(document)

@@ -65,25 +65,10 @@ class History:
 
         return self._from_ledger(read, [])
 
-    def decisions(self, limit: int, symbol: str | None = None, since_ns: int | None = None) -> list[Document]:
-        """Return the newest decisions, newest first."""
-        return self._from_ledger(
-            lambda ledger: [
-                records.decision_view(item) for item in ledger.decisions(limit=limit, symbol=symbol, since_ns=since_ns)
-            ],
-            [],
-        )
-
     def trips(self, limit: int) -> list[Document]:
         """Return the newest round trips, newest first."""
         return self._from_ledger(
             lambda ledger: [records.trip_view(item) for item in ledger.round_trips(limit=limit)], []
-        )
-
-    def orders(self, limit: int, symbol: str | None = None) -> list[Document]:
-        """Return the newest orders, newest first."""
-        return self._from_ledger(
-            lambda ledger: [records.order_view(item) for item in ledger.orders(limit=limit, symbol=symbol)], []
         )
 
     def curve(self, points: int, since_ms: int = 0) -> list[Point]:

@@ -40,15 +40,16 @@ def decision_view(decision: Decision) -> Document:
         "time_ms": decision.time_ns // _NS_PER_MS,
         "strategy": decision.strategy,
         "symbol": decision.symbol,
-        "price": _known(decision.price),
+        "price": known(decision.price),
         "direction": Direction(decision.direction).name.lower(),
-        "confidence": _known(decision.confidence),
-        "value": _known(decision.value),
+        "confidence": known(decision.confidence),
+        "value": known(decision.value),
         "decided": Decided(decision.decided).name.lower(),
         "limits": limit_names(decision.mask),
         "broken": broken_limits(decision),
         "order_id": decision.order_id or None,
         "why": why(decision),
+        "note": getattr(decision, "note", "") or None,
     }
 
 
@@ -109,6 +110,7 @@ def trip_view(trip: RoundTrip) -> Document:
         "closed_ms": trip.exit_ns // _NS_PER_MS,
         "held_s": (trip.exit_ns - trip.entry_ns) / NS_PER_S,
         "reason": _reason(trip.exit_reason),
+        "note": getattr(trip, "exit_note", "") or None,
         "entry_reason": _reason(trip.entry_reason),
         "fees": float(trip.fees),
         "pnl": float(trip.pnl),
@@ -134,9 +136,10 @@ def order_view(order: Order) -> Document:
         "reduce_only": order.reduce_only,
         "decision_id": order.decision_id or None,
         "created": format_utc(order.created_ns, "seconds"),
+        "created_ms": order.created_ns // _NS_PER_MS,
         "updated": format_utc(order.updated_ns, "seconds"),
-        "stop_price": _known(order.stop_price),
-        "target_price": _known(order.target_price),
+        "stop_price": known(order.stop_price),
+        "target_price": known(order.target_price),
         "note": order.note,
     }
 
@@ -145,5 +148,6 @@ def _reason(reason: Reason) -> str:
     return reason.name.lower()
 
 
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def known(value: Any) -> float | None:
+    """Return a number; None for NaN, infinity and what is no number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -8,10 +8,13 @@ pointed at 127.0.0.1 gets nothing).
 from __future__ import annotations
 
 import hashlib
+import hmac
 import ipaddress
 import secrets
+import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from trader.clock import NS_PER_S, boottime_ns
@@ -40,6 +43,7 @@ HEADERS = {
 }
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Return whether an address can only be reached from this machine."""
     if host == "localhost":
@@ -50,6 +54,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _own_names() -> set[str]:
+    name = socket.gethostname().lower()
+    return {name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
+
+
+@lru_cache(maxsize=256)
 def host_name(host_header: str) -> str:
     """Return the name in a Host header, without port and brackets; empty when it is nonsense."""
     try:
@@ -69,12 +87,22 @@ class Guard:
         What a command must bring; None: no command is taken.
     now_ns : callable
         A clock that never steps [ns].
+    hosts : iterable of str
+        Further names by which this dashboard may be asked: those of a proxy in front of it.
     """
 
-    def __init__(self, host: str, token: Secret | None, now_ns: Callable[[], int] = boottime_ns) -> None:
+    def __init__(
+        self,
+        host: str,
+        token: Secret | None,
+        now_ns: Callable[[], int] = boottime_ns,
+        hosts: Iterable[str] = (),
+    ) -> None:
         self._host = host
         self._token = token
         self._now_ns = now_ns
+        self._loopback = is_loopback(host)
+        self._names = {name.lower() for name in (host, *hosts)} | (set() if self._loopback else _own_names())
         self._sessions: OrderedDict[bytes, int] = OrderedDict()
         self._failures: OrderedDict[str, list[int]] = OrderedDict()
 
@@ -86,17 +114,21 @@ class Guard:
     @property
     def open_to_read(self) -> bool:
         """Whether reading needs no token."""
-        return is_loopback(self._host)
+        return self._loopback
+
+    def replace_token(self, token: Secret | None) -> None:
+        """Take another token from now on; whoever signed in with the old one has to sign in again."""
+        self._token = token
+        self._sessions.clear()
 
     def host_allowed(self, host_header: str) -> bool:
         """Return whether a request is really meant for us; names of others that lead here are not.
 
-        Beyond loopback the owner's names for this machine are not known, and the token protects.
+        Beyond loopback every address will do, because a name that was pointed here is no address; and this
+        machine's own names.
         """
-        if not is_loopback(self._host):
-            return True
         name = host_name(host_header)
-        return name == self._host or is_loopback(name)
+        return name in self._names or is_loopback(name) or (not self._loopback and _is_address(name))
 
     @staticmethod
     def origin_allowed(origin: str | None, host_header: str) -> bool:
@@ -137,6 +169,17 @@ class Guard:
     def session_valid(self, key: str | None) -> bool:
         """Return whether a cookie's key belongs to a session that goes on."""
         return key is not None and self._sessions.get(_hashed(key), 0) > self._now_ns()
+
+    @staticmethod
+    def xsrf_of(key: str) -> str:
+        """Return what a session's own page sends with each command; it can't be had from the cookie by another."""
+        return hashlib.sha256(b"xsrf:" + key.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def xsrf_matches(self, key: str | None, candidate: str | None) -> bool:
+        """Return whether a request brings what only the session's own page knows."""
+        if key is None or candidate is None:
+            return False
+        return hmac.compare_digest(self.xsrf_of(key).encode(), candidate.encode("utf-8", "surrogateescape"))
 
     def end_session(self, key: str | None) -> None:
         """End a session."""

@@ -36,6 +36,9 @@ class Sample:
     clear_until_ns: int = 0
     veto_mask: int = 0
     health: np.void | None = None  #: HEALTH
+    strategies: Records | None = None  #: STRATEGY by index
+    checks: Records | None = None  #: CHECK, worst first
+    venue: np.void | None = None  #: VENUE
 
     def age_s(self, boot_ns: int) -> float | None:
         """Return how long ago a CLOCK_BOOTTIME was [s]; None when it was never."""
@@ -81,6 +84,9 @@ class Source:
             clear_until_ns=_or_none(reader.clear_until_ns) or 0,
             veto_mask=_or_none(reader.veto_mask) or 0,
             health=_or_none(reader.health),
+            strategies=_or_none(reader.strategies),
+            checks=_or_none(reader.checks),
+            venue=_or_none(reader.venue),
         )
 
     def _beat(self, role: Role) -> np.void | None:

@@ -13,7 +13,19 @@ import numpy as np
 
 from trader import __version__
 from trader.clock import NS_PER_S, format_utc
-from trader.codes import HALT_TEXT, LIMIT_TEXT, VETO_TEXT, Halt, Limit, Role, ServiceState, Veto, WorkerState
+from trader.codes import (
+    HALT_TEXT,
+    LIMIT_TEXT,
+    VETO_TEXT,
+    Breaker,
+    Halt,
+    Level,
+    Limit,
+    Role,
+    ServiceState,
+    Veto,
+    WorkerState,
+)
 from trader.config.sections import Config
 from trader.dashboard.source import Sample
 from trader.units import timeframe_ns
@@ -53,6 +65,9 @@ def status_document(sample: Sample, config: Config, account: Any, positions: lis
         "limits": limits_view(sample, account),
         "positions": positions_view(sample) if positions is None else positions,
         "workers": workers_view(sample),
+        "strategies": strategies_view(sample, config),
+        "health": checks_view(sample),
+        "exchange": exchange_view(sample),
     }
 
 
@@ -97,6 +112,7 @@ def market_view(sample: Sample, config: Config, account: Any) -> Document:
         "timeframe": market.timeframe,
         "speed": pace,
         "symbols": len(market.symbols),
+        "names": list(market.symbols),
         "strategies": strategy_names(sample, config),
         "time": format_utc(event_ns, "seconds") if event_ns else None,
         "time_ms": event_ns // NS_PER_MS if event_ns else None,
@@ -268,6 +284,7 @@ def position_view(symbol: str, slot: Any, now_ns: int, strategies: list[str]) ->
         "quantity": abs(quantity),
         "entry_price": entry if side else None,
         "entry_time": format_utc(int(slot["entry_ns"]), "seconds") if side else None,
+        "entry_ms": int(slot["entry_ns"]) // NS_PER_MS if side else None,
         "age_s": max(0, now_ns - int(slot["entry_ns"])) / NS_PER_S if side else None,
         "mark_price": _known(mark),
         "notional": _known(abs(quantity) * mark),
@@ -277,10 +294,12 @@ def position_view(symbol: str, slot: Any, now_ns: int, strategies: list[str]) ->
         "effective_stop_price": _known(stop),
         "stop_kind": kind,
         "target_price": _known(target),
+        "trailing_price": _known(trailing_stop(slot, side)) if side else None,
         "to_stop_frac": _known(stop / mark - 1) if mark > 0 else None,
         "to_target_frac": _known(target / mark - 1) if mark > 0 else None,
         "expires": format_utc(expires_ns, "seconds") if expires_ns else None,
         "expires_in_s": max(0, expires_ns - now_ns) / NS_PER_S if expires_ns else None,
+        "rules": [],
         "tick_size": float(slot["tick_size"]),
         "lot_size": float(slot["lot_size"]),
         "pending": _pending(slot),
@@ -290,13 +309,35 @@ def position_view(symbol: str, slot: Any, now_ns: int, strategies: list[str]) ->
 
 def _effective_stop(slot: Any, side: int) -> tuple[float, str | None]:
     """Return the stop that is hit first, and whether it is the plan's or the trailing one."""
-    stop, trailing_frac, best = (float(slot[name]) for name in ("stop_price", "trailing_stop_frac", "best_price"))
-    trailing, by_range = best * (1 - side * trailing_frac), float(slot["trailing_price"])
-    if math.isfinite(by_range) and not (trailing - by_range) * side >= 0:
-        trailing = by_range
+    stop, trailing = float(slot["stop_price"]), trailing_stop(slot, side)
     if side and math.isfinite(trailing) and not (stop - trailing) * side >= 0:
         return trailing, "trailing"
     return stop, "stop" if math.isfinite(stop) else None
+
+
+def trailing_stop(slot: Any, side: int) -> float:
+    """Return where the trailing stop stands: the nearer one of a fraction's and a range's; NaN without either."""
+    trailing = float(slot["best_price"]) * (1 - side * float(slot["trailing_stop_frac"]))
+    by_range = float(slot["trailing_price"])
+    if math.isfinite(by_range) and not (trailing - by_range) * side >= 0:
+        return by_range
+    return trailing
+
+
+def open_mark(position: Document) -> Document:
+    """Return an open position as it is drawn over candles."""
+    return {
+        "side": position["side"],
+        "entry_ms": position["entry_ms"],
+        "entry_price": position["entry_price"],
+        "exit_ms": None,
+        "exit_price": None,
+        "reason": None,
+        "pnl": position["unrealised_pnl"],
+        "stop_price": position["stop_price"],
+        "target_price": position["target_price"],
+        "trailing_price": position["trailing_price"],
+    }
 
 
 def _strategy(slot: Any, side: int, names: list[str]) -> str | None:
@@ -346,6 +387,90 @@ def workers_view(sample: Sample) -> list[Document]:
     return rows
 
 
+def strategies_view(sample: Sample, config: Config) -> list[Document]:
+    """Return how each strategy is doing; without an engine, only their names."""
+    if sample.strategies is None or not len(sample.strategies):
+        return [
+            {
+                "name": name,
+                "state": "active",
+                "asked": None,
+                "failures": None,
+                "failures_in_row": None,
+                "last_failure": None,
+            }
+            for name in strategy_names(sample, config)
+        ]
+    return [
+        {
+            "name": row["name"].decode("utf-8", "replace"),
+            "state": "disabled" if row["disabled"] else "failing" if row["failures_in_row"] else "active",
+            "asked": int(row["asked"]),
+            "failures": int(row["failures"]),
+            "failures_in_row": int(row["failures_in_row"]),
+            "last_failure": format_utc(int(row["failed_ns"]), "seconds") if row["failed_ns"] else None,
+        }
+        for row in sample.strategies
+    ]
+
+
+def checks_view(sample: Sample) -> list[Document]:
+    """Return the monitor's health checks, worst first."""
+    if sample.checks is None:
+        return []
+    return [
+        {
+            "name": row["name"].decode("utf-8", "replace"),
+            "level": Level(int(row["level"])).name.lower(),
+            "value": _known(float(row["value"])),
+            "bound": _known(float(row["bound"])),
+            "unit": row["unit"].decode("utf-8", "replace"),
+            "since": format_utc(int(row["since_ns"]), "seconds") if row["since_ns"] else None,
+            "text": row["text"].decode("utf-8", "replace"),
+        }
+        for row in sample.checks
+    ]
+
+
+#: members of the exchange's document that are the record's own whole numbers
+_VENUE_COUNTS = (
+    "errors",
+    "errors_in_window",
+    "errors_in_row",
+    "recoveries",
+    "reconciliations",
+    "differences",
+    "blocked",
+    "orders_open",
+    "orders_unknown",
+    "stops_standing",
+    "stops_missing",
+)
+
+
+def exchange_view(sample: Sample) -> Document | None:
+    """Return what the engine says of its exchange; None when it trades no exchange's market."""
+    venue = sample.venue
+    if venue is None or not venue["exchange"]:
+        return None
+    opens_ns = int(venue["breaker_until_ns"])
+    return {
+        "live": bool(venue["live"]),
+        "connected": bool(venue["feed_connected"]),
+        "message_age_s": sample.age_s(int(venue["feed_message_ns"])),
+        "reconnects": int(venue["feed_reconnects"]),
+        "differences_of_feeds": int(venue["feed_differences"]),
+        "clock_skew_s": int(venue["clock_skew_ns"]) / NS_PER_S,
+        "maintenance": bool(venue["maintenance"]),
+        "breaker": Breaker(int(venue["breaker"])).name.lower(),
+        "breaker_opens_in_s": max(0.0, (opens_ns - sample.boot_ns) / NS_PER_S) if opens_ns else None,
+        "reconciled_age_s": sample.age_s(int(venue["reconciled_ns"])),
+        "naked_s": int(venue["naked_ns"]) / NS_PER_S,
+        "naked_longest_s": int(venue["naked_longest_ns"]) / NS_PER_S,
+        **{name: int(venue[name]) for name in _VENUE_COUNTS},
+    }
+
+
 def performance_document(status: Document) -> Document:
     """Return the performance summary; the names are the published interface, percent where they say so."""
     account, service = status["account"], status["service"]
@@ -376,6 +501,7 @@ def performance_document(status: Document) -> Document:
         "max_drawdown": _percent(account["max_drawdown_frac"]),
         "loops": account["cycles"],
         "decisions": account["decisions"],
+        "active_strategies": sum(item["state"] != "disabled" for item in status["strategies"]),
         "uptime_s": service["uptime_s"],
         "units": {
             "percent": ["total_pnl_percent", "daily_pnl_percent", "win_rate", "drawdown", "max_drawdown"],
@@ -420,5 +546,6 @@ def health_document(status: Document) -> Document:
         "data_age_s": market["data_age_s"],
         "lease_s": entries["lease_s"],
         "clear_s": entries["clear_s"],
+        "breaker": status["exchange"]["breaker"] if status["exchange"] is not None else None,
         "time": status["time"],
     }

@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
+from pathlib import Path
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-
 from trader.config import secrets
+from trader.config.owner_token import ensure_token, read_token, token_file
+from trader.config.secrets import Secret
 from trader.config.sections import Config
+from trader.dashboard.app import Server, make_server
+from trader.dashboard.archive import Archive
 from trader.dashboard.board import Board
-from trader.dashboard.handlers import Services, make_app
 from trader.dashboard.history import History
 from trader.dashboard.hub import Hub
 from trader.dashboard.listening import listen
 from trader.dashboard.security import Guard
 from trader.dashboard.source import Source
-from trader.errors import ControlError, WorkerError
+from trader.dashboard.web import Services
+from trader.errors import ConfigError, ControlError, WorkerError
 from trader.process import control
 from trader.process.context import WorkerContext
 from trader.process.worker import Beat
@@ -31,7 +35,8 @@ PUSH_S = 1.0
 COMMAND_TIMEOUT_S = 20.0
 #: a port that a dying predecessor still holds is tried for this long [s]
 BIND_PATIENCE_S = 3.0
-MOST_BODY_BYTES = 64 * 1024
+#: open files: sockets, most of all
+MOST_FILES = 8192
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,10 @@ class DashboardService:
         self._beat = beat
         self._hub = Hub()
         self._board: Board
-        self._server: HTTPServer | None = None
+        self._archive: Archive
+        self._guard: Guard
+        self._token_stamp: tuple[int, int] = (0, 0)
+        self._server: Server | None = None
         self._prepared: Config | None = None
         self._stopping = asyncio.Event()
 
@@ -63,11 +71,12 @@ class DashboardService:
             When the port is taken or the token can't be had.
         """
         section = self._config.dashboard
-        token = secrets.resolve(section.token, "dashboard.token") if section.token is not None else None
+        _allow_many_files()
         paths = self._context.paths
+        self._guard = Guard(section.host, self._token(), hosts=section.hosts)
         self._board = Board(self._config, Source(StateReader(paths)), History(paths))
-        services = Services(self._board, self._hub, Guard(section.host, token), self._send)
-        self._server = HTTPServer(make_app(services), max_body_size=MOST_BODY_BYTES, idle_connection_timeout=120)
+        self._archive = Archive(paths, self._config)
+        self._server = make_server(Services(self._board, self._archive, self._hub, self._guard, self._send))
         sockets = list(self._context.sockets) or await self._bind(section.host, section.port)
         self._server.add_sockets(sockets)
         host, port = sockets[0].getsockname()[:2]
@@ -83,11 +92,12 @@ class DashboardService:
             if len(self._hub):
                 update = self._board.update(seen_ms, seen_records).decode()
                 seen_ms, seen_records = self._board.curve_end_ms, self._board.records_version
-                snapshot = self._board.snapshot().decode() if self._hub.lagging() else None
+                snapshot = self._board.snapshot().body.decode() if self._hub.lagging() else None
                 self._hub.push(update, snapshot)
             else:
                 self._board.refresh()
                 seen_ms, seen_records = self._board.curve_end_ms, self._board.records_version
+            self._look_at_token()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), PUSH_S)
         await self._close()
@@ -108,11 +118,35 @@ class DashboardService:
         """Show the new configuration."""
         if self._prepared is not None:
             self._config = self._board.config = self._prepared
+            self._archive.reconfigure(self._prepared)
             self._prepared = None
 
     def abort(self) -> None:
         """Forget the new configuration."""
         self._prepared = None
+
+    def _token(self) -> Secret | None:
+        """Return the configured token, or this instance's own, made at the first start."""
+        section, path = self._config.dashboard, token_file(self._context.paths.data_dir)
+        if section.token is not None:
+            return secrets.resolve(section.token, "dashboard.token")
+        try:
+            token = ensure_token(path)
+            self._token_stamp = _stamp(path)
+        except ConfigError as error:
+            log.error("no command will be taken: %s", error)
+            return None
+        return token
+
+    def _look_at_token(self) -> None:
+        """Take the token that `trader token --new` has made."""
+        path = token_file(self._context.paths.data_dir)
+        if self._config.dashboard.token is not None or _stamp(path) in (self._token_stamp, (0, 0)):
+            return
+        self._token_stamp = _stamp(path)
+        with contextlib.suppress(ConfigError):
+            self._guard.replace_token(read_token(path))
+            log.info("the dashboard's token was renewed: whoever was signed in has to sign in again")
 
     async def _send(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await control.arequest(self._context.paths.control_socket, command, arguments, COMMAND_TIMEOUT_S)
@@ -139,3 +173,20 @@ class DashboardService:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.close_all_connections(), 2.0)
         self._board.history.close()
+        await self._archive.close()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
+
+
+def _allow_many_files() -> None:
+    """Raise the number of open files, as far as we may: the usual 1,024 are fewer than the pages that may listen."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -31,6 +31,7 @@ COMMANDS = [
     "backtest",
     "sweep",
     "check-strategy",
+    "token",
     "schema",
 ]
 

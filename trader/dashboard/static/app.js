@@ -1,55 +1,73 @@
 // The page: takes frames from the link and shows them; says plainly when it shows old numbers.
-import { EquityChart } from "./chart.js";
+import { Charts } from "./charts.js";
 import * as control from "./control.js";
 import { byId, className, text } from "./dom.js";
-import { clock, duration, signedPercent, words } from "./format.js";
+import { clock, duration, offset, setQuote, signedPercent, words } from "./format.js";
 import { Link } from "./link.js";
-import { interesting, makeTables, showFacts, showHero, showLimits } from "./panels.js";
+import { makeTables, showExchange, showFacts, showHero, showLimits } from "./panels.js";
+import { makeTabs } from "./tables.js";
 
 const KEPT_DECISIONS = 200;
 const KEPT_TRIPS = 100;
 
 const view = { status: null, decisions: [], trips: [], receivedAt: 0, link: "connecting" };
-const chart = new EquityChart(byId("chart"), byId("tip"), byId("chart-empty"));
-const tables = makeTables((symbol) => control.close(symbol));
+const charts = new Charts();
+const tables = makeTables((symbol) => control.close(symbol, view.status?.positions ?? []));
+const LOADED = ["orders", "logs"];
+let table = "decisions";
 
 function takeFrame(frame) {
-  view.status = frame.status;
+  // an update holds what has changed; what it leaves out is as it was
+  view.status = frame.type === "snapshot" ? frame.status : { ...view.status, ...frame.status };
   view.receivedAt = Date.now();
-  if (frame.type === "snapshot") {
-    if (chart.rangeMs === 0) chart.replace(frame.equity);
-    else chart.append(frame.equity);
-  } else if (frame.equity) {
-    chart.append(frame.equity);
-  }
+  setQuote(view.status.service.quote);
+  charts.baseline = view.status.account?.initial_capital ?? null;
+  charts.setSymbols(view.status.market.names);
+  if (frame.type === "snapshot" && charts.rangeS === 0) charts.replace(frame.equity);
+  else if (frame.equity) charts.append(frame.equity);
+  charts.follow(view.status.market.time_ms);
   if (frame.decisions) view.decisions = frame.decisions.slice(0, KEPT_DECISIONS);
   if (frame.trades) view.trips = frame.trades.slice(0, KEPT_TRIPS);
-  chart.baseline = frame.status.account?.initial_capital ?? null;
   show();
-  if (frame.decisions) showDecisions();
-  if (frame.trades) showTrips();
+  if (frame.decisions) refresh("decisions", view.decisions);
+  if (frame.trades) refresh("trips", view.trips);
+  if (frame.decisions || frame.trades) followTable();
+}
+
+// What is pushed is shown as it comes; what was filtered or paged by the server is asked for anew.
+function refresh(name, rows) {
+  const found = tables[name];
+  if (!found.filtered && !found.paged) {
+    found.show(rows);
+    if (found.more) { found.next = cursor(name, rows); found.more.hidden = !found.next; }
+  } else if (!found.paged && Date.now() - (found.loadedAt ?? 0) > 2000) found.load();
+}
+
+function cursor(name, rows) {
+  const last = rows[rows.length - 1];
+  if (!last || rows.length < (name === "trips" ? 50 : 60)) return null;
+  return name === "decisions" ? String(last.id) : null;
+}
+
+function followTable() {
+  const found = tables[table];
+  if (LOADED.includes(table) && !found.paged && !document.hidden && Date.now() - (found.loadedAt ?? 0) > 2000) found.load();
 }
 
 function show() {
   const { status } = view;
   showHero(status.account, status.service.quote);
   showLimits(status.limits);
-  tables.positions.show(status.positions, (item) => item.symbol);
-  tables.workers.show(status.workers, (item) => item.role);
+  tables.positions.show(status.positions);
+  tables.workers.show(status.workers);
+  tables.strategies.show(status.strategies);
+  tables.health.show(status.health);
+  showExchange(status.exchange);
+  for (const name of ["decisions", "orders"]) tables[name].setOptions("symbol", status.market.names);
   const busy = !status.service.running;
   for (const id of ["pause", "flatten", "reload"]) byId(id).disabled = busy;
   text(byId("pause"), status.entries.paused ? "Resume" : "Pause");
   tick();
-}
-
-function showDecisions() {
-  const shown = byId("idle").checked ? view.decisions : view.decisions.filter(interesting);
-  tables.decisions.show(shown.slice(0, 100), (item) => item.id);
-}
-
-function showTrips() {
-  tables.trips.show(view.trips, (item) => item.id);
-  text(byId("trips-note"), view.trips.length ? `last ${view.trips.length}` : "");
 }
 
 function headline(status) {
@@ -76,7 +94,7 @@ function tick() {
   const stale = view.link === "lost" && elapsedS > 1.5;
   text(byId("link"), { live: "live", polling: "polling every 5 s", lost: "disconnected", connecting: "connecting" }[view.link]);
   const now = new Date();
-  text(byId("local"), ` · your clock ${now.toTimeString().slice(0, 8)} (UTC${offset(now)})`);
+  text(byId("local"), ` · your clock ${now.toTimeString().slice(0, 8)} (${offset(now)})`);
   if (!status) {
     if (view.link === "lost") notice("bad", "Disconnected: the dashboard does not answer. Trying again.");
     return;
@@ -90,14 +108,7 @@ function tick() {
   className(byId("state"), `badge state ${level}`);
   notice(level, message);
   showFacts(status, elapsedS);
-  title(status, level, stale);
-}
-
-function offset(now) {
-  const minutes = -now.getTimezoneOffset();
-  const sign = minutes < 0 ? "\u2212" : "+";
-  const rest = Math.abs(minutes) % 60;
-  return `${sign}${Math.floor(Math.abs(minutes) / 60)}${rest ? `:${String(rest).padStart(2, "0")}` : ""}`;
+  title(status, level, stale ? "disconnected" : state);
 }
 
 function notice(level, message) {
@@ -105,39 +116,44 @@ function notice(level, message) {
   text(byId("notice-text"), message);
 }
 
-function title(status, level, stale) {
+function title(status, level, state) {
   const profit = status.account ? signedPercent(status.account.total_pnl_frac) : "–";
-  const next = stale ? "disconnected · trader" : `${profit} · ${status.service.mode.toUpperCase()} · trader`;
+  const said = state === "running" ? "" : ` · ${state}`;
+  const next = state === "disconnected" ? "disconnected · trader" : `${profit}${said} · ${status.service.mode.toUpperCase()} · trader`;
   if (document.title !== next) document.title = next;
   const icon = `/static/${ICONS[level]}.svg`;
   if (byId("favicon").getAttribute("href") !== icon) byId("favicon").setAttribute("href", icon);
 }
 
-async function chooseRange(button) {
+function chooseRange(button) {
   for (const other of byId("ranges").children) other.setAttribute("aria-pressed", String(other === button));
-  chart.rangeMs = Number(button.dataset.range) * 1000;
-  const last = chart.points.length ? chart.points[chart.points.length - 1][0] : 0;
-  const since = chart.rangeMs ? `&since_ms=${last - chart.rangeMs}` : "";
-  try {
-    const response = await fetch(`/api/equity?points=1500${since}`);
-    if (response.ok) chart.replace((await response.json()).points);
-  } catch { /* the link says that the server is away */ }
-  chart.redraw();
+  charts.show(charts.kind, Number(button.dataset.range));
+}
+
+function chooseTable(tab) {
+  table = tab.dataset.table;
+  for (const panel of document.querySelectorAll(".tabpanel")) panel.hidden = panel.id !== `panel-${table}`;
+  if (LOADED.includes(table)) tables[table].load();
 }
 
 function wire() {
-  byId("idle").addEventListener("change", showDecisions);
   byId("ranges").addEventListener("click", (event) => { if (event.target.dataset.range) chooseRange(event.target); });
+  makeTabs(byId("chart-tabs"), (tab) => charts.show(tab.dataset.chart));
+  makeTabs(byId("table-tabs"), chooseTable);
+  byId("chart-symbol").addEventListener("change", (event) => { charts.symbol = event.target.value; charts.load(); });
   byId("pause").addEventListener("click", () => control.command(view.status?.entries.paused ? "resume" : "pause"));
   byId("reload").addEventListener("click", () => control.command("reload"));
   byId("flatten").addEventListener("click", () => control.flatten(view.status?.positions ?? []));
+  byId("session").addEventListener("click", () => control.signInOrOut());
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement;
     root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
     try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept, then */ }
-    chart.redraw();
+    charts.redraw();
   });
   setInterval(tick, 1000);
+  setInterval(followTable, 5000);
+  control.lookAtSession();
 }
 
 // fetched while there is somebody to ask: "off" is needed when there is not

@@ -17,6 +17,10 @@ export function make(tag, classes = "", content = "") {
   return node;
 }
 
+export function attribute(node, name, value) {
+  if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
 // A table whose rows are kept by key: cells change in place, so focus and scrolling survive.
 export class KeyedTable {
   constructor(table, build, fill) {

@@ -26,6 +26,13 @@ export function signed(value, digits = 2) {
   return (value < 0 ? MINUS : "+") + text;
 }
 
+// Amounts have as many decimals as people write of their currency.
+const CURRENCY_DIGITS = { BTC: 6, XBT: 6, ETH: 5, BNB: 4, JPY: 0, KRW: 0, IDR: 0, VND: 0 };
+let quoteDigits = 2;
+export function setQuote(quote) { quoteDigits = CURRENCY_DIGITS[quote] ?? 2; }
+export const money = (value) => number(value, quoteDigits);
+export const signedMoney = (value) => signed(value, quoteDigits);
+
 export const percent = (frac, digits = 2) => (missing(frac) ? "–" : `${number(frac * 100, digits)} %`);
 export const signedPercent = (frac, digits = 2) => (missing(frac) ? "–" : `${signed(frac * 100, digits)} %`);
 
@@ -68,6 +75,19 @@ const iso = (ms) => new Date(ms).toISOString();
 export const dateTime = (ms) => (ms ? iso(ms).slice(0, 19).replace("T", " ") : "–");
 export const dayTime = (ms) => (ms ? iso(ms).slice(5, 16).replace("T", " ") : "–");
 export const clock = (ms) => (ms ? iso(ms).slice(11, 19) : "–");
+
+// The browser's own time, with its distance from UTC: what stands in tooltips.
+export function offset(date) {
+  const minutes = -date.getTimezoneOffset();
+  const rest = Math.abs(minutes) % 60;
+  return `UTC${minutes < 0 ? MINUS : "+"}${Math.floor(Math.abs(minutes) / 60)}${rest ? `:${String(rest).padStart(2, "0")}` : ""}`;
+}
+const two = (n) => String(n).padStart(2, "0");
+export function local(ms) {
+  if (!ms) return "";
+  const at = new Date(ms);
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${offset(at)}`;
+}
 
 export function bytes(value) {
   return missing(value) || value <= 0 ? "–" : `${number(value / 1048576, 0)} MiB`;

@@ -11,6 +11,7 @@ export class Link {
     this.heardAt = 0;
     this.socket = null;
     this.pollAt = 0;
+    this.timer = 0;
     this.open();
     setInterval(() => this.watch(), 1000);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.watch(); });
@@ -21,13 +22,16 @@ export class Link {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(`${scheme}//${location.host}/ws`);
     this.socket = socket;
+    this.whole = false;
     this.openedAt = Date.now();
     socket.onmessage = (event) => {
       if (socket !== this.socket) return;
       this.attempt = 0;
       this.heardAt = Date.now();
       this.onState("live");
-      this.onFrame(JSON.parse(event.data));
+      const frame = JSON.parse(event.data);
+      if (frame.type !== "update" || this.whole) this.onFrame(frame);
+      if (frame.type === "snapshot") this.whole = true;
     };
     socket.onclose = () => { if (socket === this.socket) this.lost(); };
   }
@@ -57,6 +61,7 @@ export class Link {
   async poll() {
     try {
       const response = await fetch("/api/snapshot", { cache: "no-store" });
+      if (response.status === 401) { location.assign("/login"); return; }
       if (!response.ok || this.socket?.readyState === WebSocket.OPEN) return;
       this.heardAt = Date.now();
       this.onState("polling");
