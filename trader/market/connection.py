@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
+
+import orjson
 
 from trader.clock import NS_PER_S, format_utc
 from trader.config.secrets import Credentials
@@ -24,12 +27,18 @@ from trader.market.venue_instruments import instruments_of
 
 log = logging.getLogger(__name__)
 
+#: answers to the call under way that were no JSON
+_garbled: ContextVar[list[str] | None] = ContextVar("garbled", default=None)
+
 #: answers that the clock is measured by, and when fewer are enough [ns]
 CLOCK_SAMPLES = 5
 GOOD_UNCERTAINTY_NS = 20_000_000
 
 #: deadlines [s]: what is large, what is small
 MARKETS_S, TIME_S, CLOSE_S = 30.0, 5.0, 5.0
+
+#: no venue's wish to wait is followed for longer [s]
+LONGEST_WAIT_S = 600.0
 
 #: nothing here moves money out: no code path to these exists
 FORBIDDEN = ("withdraw", "transfer")
@@ -77,6 +86,7 @@ class ExchangeConnection:
         self.stream: Any = self.rest if market.stream and hasattr(self.rest, "watch_ohlcv") else None
         # requests carry the venue's time, whatever this machine's clock says
         self.rest.milliseconds = self.clock.milliseconds
+        self.rest.on_rest_response = _look_at_answer
         self._closed = False
 
     @property
@@ -207,19 +217,39 @@ class ExchangeConnection:
         Raises
         ------
         ccxt.BaseError
-            As ccxt raised it; `ccxt.RequestTimeout` when the deadline has passed, and then nobody knows what the
-            venue made of it.
+            As ccxt raised it; `ccxt.RequestTimeout` when the deadline has passed, and `ccxt.BadResponse` when the
+            answer was no whole JSON text, whatever ccxt made of it: nobody knows then what the venue has done.
         """
         if method.startswith(FORBIDDEN):
             raise Permanent(f"{method} is never called: nothing here moves money out of an account")
-        from ccxt.base.errors import RequestTimeout
+        from ccxt.base.errors import BadResponse, ExchangeError, RequestTimeout
 
         function = getattr(self.rest, method)
+        garbled: list[str] = []
+        token = _garbled.set(garbled)
         try:
             async with asyncio.timeout(deadline_s):
-                return await (function(*args, params=params) if params else function(*args))
+                result = await (function(*args, params=params) if params else function(*args))
         except TimeoutError as error:
             raise RequestTimeout(f"{self.venue} {method}: no answer within {deadline_s:g} s") from error
+        except ExchangeError as error:
+            if garbled:
+                raise BadResponse(f"{self.venue} {method}: the answer is garbled: {error}") from error
+            raise
+        finally:
+            _garbled.reset(token)
+        if garbled:
+            raise BadResponse(f"{self.venue} {method}: the answer is no JSON: {garbled[0]!r}")
+        return result
+
+    def retry_after_s(self) -> float:
+        """Return how long the venue's last answer asked to wait [s]; 0 when it did not."""
+        headers = self.rest.last_response_headers or {}
+        told = next((value for name, value in headers.items() if str(name).lower() == "retry-after"), None)
+        try:
+            return min(max(float(told), 0.0), LONGEST_WAIT_S) if told is not None else 0.0
+        except ValueError:  # a date: venues say seconds
+            return 0.0
 
     # ------------------------------------------------------------------- clock
 
@@ -265,6 +295,21 @@ class ExchangeConnection:
         # a time in whole seconds is told in steps of a second
         resolution_ns = NS_PER_S if told_ms % 1000 == 0 else NS_PER_S // 1000
         return ClockSample(sent_ns, received_ns, int(told_ms) * 1_000_000, resolution_ns)
+
+
+# ccxt's own hook for every answer. What is no JSON it would read as an empty one: a list without candles, an order
+# without an id
+def _look_at_answer(
+    status: int, _reason: str, _url: str, _method: str, _headers: Any, body: str, _sent_headers: Any, _sent: Any
+) -> str:
+    text = body.strip()
+    if text and (200 <= status < 300 or text[0] in "{["):
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if (garbled := _garbled.get()) is not None:
+                garbled.append(text[:80])
+    return text
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from trader.market.candle_requests import CandleRequests
 from trader.market.candle_stream import CandleStream
 from trader.market.connection import ExchangeConnection, explained
 from trader.market.feed import FeedHealth
-from trader.market.live_candles import SETTLE_MOST_NS, LiveCandles, Row
+from trader.market.live_candles import SETTLE_MOST_NS, LiveCandles, Row, to_candles
 from trader.market.store import CandleStore
 from trader.units import timeframe_ns
 
@@ -141,7 +141,7 @@ class ExchangeFeed:
         self._start_ns = self._event_ns = self._floor(now_ns - SETTLE_MOST_NS)
         for slot, rows in enumerate(histories):
             closed = [row for row in rows if row.open_ns + length_ns <= self._start_ns]
-            self._store.load(slot, self._candles(slot, closed))
+            self._store.load(slot, to_candles(self.symbols[slot], self.timeframe, closed))
 
     async def _history_of(self, symbol: str, since_ns: int, until_ns: int) -> list[Row]:
         rows: list[Row] = []
@@ -356,8 +356,3 @@ class ExchangeFeed:
 
     def _floor(self, time_ns: int) -> int:
         return time_ns - (time_ns - self._grid_ns) % self.timeframe_ns
-
-    def _candles(self, slot: int, rows: Sequence[Row]) -> Candles:
-        columns = np.array(rows, np.float64).reshape(-1, 6).T
-        open_ns = np.array([row.open_ns for row in rows], np.int64)
-        return Candles(self.symbols[slot], self.timeframe, open_ns, *(column.copy() for column in columns[1:]))

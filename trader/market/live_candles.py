@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from trader.clock import NS_PER_S
 from trader.core.records import CANDLE
-from trader.domain.market import MarketEvent
+from trader.domain.market import Candles, MarketEvent
 
 MS = 1_000_000
 
@@ -108,6 +108,13 @@ def parse_rows(raw: Iterable[Any], timeframe_ns: int) -> tuple[list[Row], int]:
         else:
             found[row.open_ns] = row
     return [found[open_ns] for open_ns in sorted(found)], bad
+
+
+def to_candles(symbol: str, timeframe: str, rows: Sequence[Row]) -> Candles:
+    """Return rows, oldest first, as candles."""
+    open_ns = np.array([row.open_ns for row in rows], np.int64)
+    columns = np.array([row[1:] for row in rows], np.float64).reshape(-1, 5).T
+    return Candles(symbol, timeframe, open_ns, *(np.ascontiguousarray(column) for column in columns))
 
 
 @dataclass(slots=True)
