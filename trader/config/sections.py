@@ -296,7 +296,14 @@ class ExecutionConfig(Section):
         default=True, description="exchange: a stop order at the venue for each position.", json_schema_extra=HOT
     )
     order_timeout_seconds: Seconds = Field(
-        30.0, description="exchange: an order without an answer for this long is looked up.", json_schema_extra=HOT
+        30.0,
+        description="exchange: what is left of an order after this long is taken back; an older entry is not sent.",
+        json_schema_extra=HOT,
+    )
+    reconcile_interval_seconds: Seconds = Field(
+        300.0,
+        description="exchange: between two comparisons of orders, trades and balances with the venue's.",
+        json_schema_extra=HOT,
     )
 
 
@@ -560,8 +567,53 @@ class LlmConfig(Section):
         return value
 
 
+#: services of apprise whose URL holds no secret, unless a user or a password stands in it
+_OPEN_SERVICES = ("json", "jsons", "xml", "xmls", "form", "forms", "ntfy", "ntfys", "dbus", "syslog")
+
+
 class NotificationsConfig(Section):
     """Section `notifications`; read by `trader.monitor`."""
+
+    urls: tuple[SecretConfig | str, ...] = Field(
+        (),
+        max_length=20,
+        description="Receivers as apprise URLs (Telegram, Discord, Slack, mail, ntfy, webhooks); one that holds a token "
+        "as {env: NAME}, {file: PATH} or {credential: NAME}.",
+        json_schema_extra=MONITOR,
+    )
+    events: tuple[
+        Literal["halt", "breaker", "restart", "difference", "health", "reload", "service", "daily", "trade"], ...
+    ] = Field(
+        ("halt", "breaker", "restart", "difference", "health", "reload", "service", "daily"),
+        description="What is told; trade: each entry and exit.",
+        json_schema_extra=MONITOR,
+    )
+    group_seconds: Seconds = Field(
+        10.0, description="What happens within this time travels as one message.", json_schema_extra=MONITOR
+    )
+    most_per_hour: Annotated[int, Field(ge=1, le=3600)] = Field(
+        20, description="Messages an hour to one receiver; what is more waits and is put together.",
+        json_schema_extra=MONITOR,
+    )  # fmt: skip
+    remind_seconds: Seconds | None = Field(
+        21_600.0, description="What lasts is told again after this time; null: once only.", json_schema_extra=MONITOR
+    )
+
+    @field_validator("urls")
+    @classmethod
+    def _no_secret_in_the_file(cls, value: tuple[SecretConfig | str, ...]) -> tuple[SecretConfig | str, ...]:
+        for index, place in enumerate(value):
+            if not isinstance(place, str):
+                continue
+            scheme, found, rest = place.partition("://")
+            if not (scheme and found and rest):
+                raise ValueError(f"entry {index} is no URL: write service://..., as in ntfy://ntfy.sh/my-topic")
+            if scheme.lower() not in _OPEN_SERVICES or "@" in rest or "?" in rest:
+                raise ValueError(
+                    f"entry {index} may hold a token, and a secret must not stand in the file: "
+                    "write {env: NAME}, {file: PATH} or {credential: NAME}"
+                )
+        return value
 
 
 class Config(Section):

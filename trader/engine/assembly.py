@@ -12,21 +12,27 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.codes import Halt
+from trader.config.secrets import resolve_credentials
 from trader.config.sections import Config
 from trader.core.records import new_desk, new_slots
 from trader.core.warmup import warm_up
 from trader.domain.invalidation import Gauge
 from trader.engine.advice import Advice, EntriesOf
 from trader.engine.decision_engine import AutonomousDecisionEngine, Book
+from trader.engine.fence import Fence
+from trader.engine.live_assembly import Account, build_live, open_live_ledger, read_account
+from trader.engine.live_desk import LiveDesk
 from trader.engine.panel import StrategyPanel
 from trader.engine.publisher import Publisher
 from trader.engine.schedule import CycleSchedule
+from trader.engine.venue_watch import VenueWatch
 from trader.errors import ConfigError
 from trader.execution.paper import PaperVenue
 from trader.execution.router import OrderRouter
-from trader.ledger.journal import Ledger
+from trader.ledger.journal import Ledger, Restored
 from trader.ledger.reader import LedgerReader
 from trader.market.connection import ExchangeConnection
+from trader.market.exchange_feed import ExchangeFeed
 from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
 from trader.market.instruments import write_instruments
@@ -36,6 +42,7 @@ from trader.process.context import WorkerContext
 from trader.risk.lookback import HistoryOf, gauges_of, warming_bars
 from trader.risk.manager import EnhancedRiskManager
 from trader.state.paths import InstancePaths
+from trader.state.reader import StateReader
 from trader.state.segment import Segment
 from trader.strategy.advised import equip
 from trader.strategy.registry import Bound, create
@@ -61,11 +68,15 @@ class Assembly:
     advice: Advice
     paths: InstancePaths
     connection: ExchangeConnection | None = None  #: to the venue, where the market is one
+    watch: VenueWatch | None = None  #: of its errors
+    live: LiveDesk | None = None  #: its side of the engine, while it trades there
 
     async def close(self) -> None:
         """Let go of strategies, the market, the venue and the ledger."""
         self.advice.close()
         self.feed.close()
+        if self.live is not None:
+            await self.live.close()
         if self.connection is not None:
             await self.connection.close()
         self.ledger.close()
@@ -100,6 +111,10 @@ class Assembly:
         if config.engine.loop_interval_seconds != self.config.engine.loop_interval_seconds:
             self.engine.schedule.change_interval(config.engine.loop_interval_seconds, int(account["event_ns"]))
         self.risk.apply_limits(config, epoch)
+        if self.watch is not None:
+            self.watch.configure(config.recovery)
+        if self.live is not None:
+            self.live.configure(config)
         self.risk.look_back(config, gauges_of(config, strategy_gauges(bound)), self._history_of())
         self.publisher.publish_limits()
         self.config = config
@@ -133,15 +148,18 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         When a part can't be built.
     """
     config = context.config
-    if config.engine.enable_trading:
-        raise ConfigError("engine.enable_trading is not supported by this version")
     symbols = tuple(config.market.symbols)
     bound = bind_strategies(config)
     gauges = gauges_of(config, strategy_gauges(bound))
-    connection = make_connection(config)
+    watch = VenueWatch(config.recovery) if config.market.source == "exchange" else None
+    credentials = resolve_credentials(config.credentials) if config.engine.enable_trading else None
+    connection = make_connection(
+        config, credentials, watch.on_error if watch else None, watch.on_success if watch else None
+    )
     feed = open_feed(config, connection, max(lookback_bars(bound), warming_bars(config, gauges)))
     try:
         await feed.open()
+        account = await _account(config, connection)
     except BaseException:
         if connection is not None:
             await connection.close()
@@ -150,12 +168,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
     await asyncio.to_thread(_ready_kernels)
-    ledger = Ledger.open(
-        context.paths.ledger,
-        instance=config.instance,
-        quote=config.quote,
-        initial_capital=exact(config.initial_capital),
-    )
+    ledger = _open_ledger(config, context.paths.ledger, account, feed)
     restored = ledger.restore(desk, slots, symbols, tuple(item.name for item in bound))
     cursor_ns = restored.cursor_ns or feed.start_ns
     store = CandleStore(symbols, config.market.timeframe, lookback_bars(bound))
@@ -163,18 +176,15 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     risk = EnhancedRiskManager(desk, slots, symbols)
     risk.apply_limits(config, context.config_epoch)
     risk.look_back(config, gauges, lambda slot, bars: feed.history(slot, cursor_ns, bars))
-    venue = PaperVenue(ledger, restored.open_orders)
-    router = OrderRouter(
-        ledger,
-        ledger.books,
-        venue,
-        desk,
-        slots,
-        symbols,
-        feed.instruments,
-        config.instance,
-        restored.open_orders,
-    )
+    fence = Fence(StateReader(context.paths))
+    live: LiveDesk | None = None
+    router: OrderRouter
+    if account is not None and isinstance(feed, ExchangeFeed) and watch is not None:
+        router, live = build_live(
+            config, feed, ledger, restored, account, watch, (desk, slots, symbols), lambda: _is_open(risk, fence)
+        )
+    else:
+        router = _paper_router(config, ledger, restored, (desk, slots, symbols), feed)
     panel = StrategyPanel(bound, store)
     cycle_ns = int(desk["account"]["cycle_ns"][0])
     panel.remember_asked(slots["candle_ns"].tolist(), cycle_ns)
@@ -188,12 +198,55 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         ledger,
         CycleSchedule(config.engine.loop_interval_seconds, max(cursor_ns, cycle_ns)),
         max_new_positions=config.engine.max_new_positions_per_cycle,
+        match=live is None,
     )
-    engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED)
+    engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED | Halt.BREAKER)
+    if live is not None:
+        engine.halt(Halt.RECONCILE)
     publisher = Publisher(segment, desk, slots)
     publisher.publish_limits()
     advice = Advice(bound, book, feed.instruments, config, entries_in(context.paths.ledger))
-    return Assembly(config, feed, store, ledger, risk, router, engine, publisher, advice, context.paths, connection)
+    return Assembly(
+        config, feed, store, ledger, risk, router, engine, publisher, advice, context.paths, connection, watch, live
+    )
+
+
+async def _account(config: Config, connection: ExchangeConnection | None) -> Account | None:
+    if not config.engine.enable_trading:
+        return None
+    if connection is None:
+        raise ConfigError("engine.enable_trading: real orders need market.source: exchange")
+    return await read_account(config, connection)
+
+
+def _open_ledger(config: Config, path: Path, account: Account | None, feed: Feed) -> Ledger:
+    if account is None:
+        capital = exact(config.initial_capital)
+        return Ledger.open(path, instance=config.instance, quote=config.quote, initial_capital=capital)
+    return open_live_ledger(config, path, account, feed.instruments)
+
+
+def _paper_router(
+    config: Config, ledger: Ledger, restored: Restored, book: tuple[Records, Records, tuple[str, ...]], feed: Feed
+) -> OrderRouter:
+    venue = PaperVenue(ledger, restored.open_orders)
+    desk, slots, symbols = book
+    return OrderRouter(
+        ledger,
+        ledger.books,
+        venue,
+        desk,
+        slots,
+        symbols,
+        feed.instruments,
+        config.instance,
+        restored.open_orders,
+    )
+
+
+def _is_open(risk: EnhancedRiskManager, fence: Fence) -> bool:
+    """Tell whether nothing halts or fences entries; a comparison with the venue that goes on is no reason."""
+    return not risk.halts & ~Halt.RECONCILE and fence.read().is_open
 
 
 def bind_strategies(config: Config, data_dir: Path | None = None) -> tuple[Bound, ...]:

@@ -21,7 +21,9 @@ from trader.config.sections import Config
 from trader.domain.market import MarketEvent
 from trader.engine.assembly import Assembly, assemble
 from trader.engine.fence import Fence
+from trader.engine.live_desk import LiveDesk
 from trader.errors import ControlError, LedgerUnwritable
+from trader.execution.steps import Step, reached
 from trader.process.context import WorkerContext
 from trader.process.lock import LockFile
 from trader.process.worker import Beat
@@ -36,6 +38,8 @@ SLICE_S = 0.05
 WAIT_S = 0.05
 #: how often a ledger that can't be written is tried again [s]
 LEDGER_RETRY_S = 1.0
+#: how long a start waits for the first complete comparison with the venue [s]
+RECONCILE_PATIENCE_S = 60.0
 
 
 class EngineService:
@@ -71,6 +75,8 @@ class EngineService:
         self._lock.take()
         self._parts = await assemble(self._context, self._segment)
         self._commit()
+        if self._parts.live is not None:
+            await self._reconcile(self._parts.live)
         account = self._parts.engine.book.desk["account"][0]
         self._beat.market_ns = int(account["event_ns"])
         return {
@@ -78,6 +84,23 @@ class EngineService:
             "equity": float(account["equity"]),
             "open_positions": int(account["open_positions"]),
         }
+
+    async def _reconcile(self, live: LiveDesk) -> None:
+        """Compare with the venue before anything is decided; a venue that doesn't answer leaves entries halted."""
+        live.begin()
+        deadline = time.monotonic() + RECONCILE_PATIENCE_S
+        while self._parts.engine.halts & Halt.RECONCILE and not self._stopping.is_set():
+            self._collect(live)
+            self._commit()
+            if time.monotonic() > deadline:
+                log.error("the venue could not be compared with yet: entries stay halted until it can, exits are armed")
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(live.arrived.wait(), WAIT_S)
+
+    def _collect(self, live: LiveDesk) -> None:
+        self._judge_feed()
+        live.collect(self._parts.engine)
 
     async def run(self) -> None:
         """Process the market until it ends or `stop` is called."""
@@ -121,16 +144,22 @@ class EngineService:
 
     async def _run_paced(self, events: AsyncIterator[MarketEvent]) -> None:
         """Process each event when it comes, and look at exits and limits in between."""
+        live = self._parts.live
         stopping = asyncio.ensure_future(self._stopping.wait())
         coming = asyncio.ensure_future(anext(events, None))
+        arrived = asyncio.ensure_future((live.arrived if live else asyncio.Event()).wait())
         try:
             while True:
                 interval_s = self._config.engine.exit_interval_seconds
                 done, _ = await asyncio.wait(
-                    {coming, stopping}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED
+                    {coming, stopping, arrived}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if stopping in done:
                     return
+                if live is not None:
+                    self._collect(live)
+                    if arrived in done:
+                        arrived = asyncio.ensure_future(live.arrived.wait())
                 if coming in done:
                     event = coming.result()
                     if event is None:
@@ -139,13 +168,13 @@ class EngineService:
                     self._step(event)
                     self._ask(event.time_ns, waits=False)
                     coming = asyncio.ensure_future(anext(events, None))
-                elif not self._parts.feed.waits:
+                elif arrived not in done and not self._parts.feed.waits:
                     self._judge_feed()
                     self._parts.engine.on_time(self._parts.feed.now_ns(), self._fence.read())
                     self._ask(self._parts.feed.now_ns(), waits=False)
                 self._commit()
         finally:
-            for task in (stopping, coming):
+            for task in (stopping, coming, arrived):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -163,6 +192,8 @@ class EngineService:
             engine.halt(Halt.FEED)
         elif not health.unfit and engine.halts & Halt.FEED:
             engine.lift(Halt.FEED)
+        if self._parts.watch is not None:
+            self._parts.watch.judge(engine, health)
 
     def _ask(self, now_ns: int, *, waits: bool) -> bool:
         """Ask strategies that take their time; a market without pace waits for them, any other goes on."""
@@ -206,7 +237,9 @@ class EngineService:
         try:
             book = parts.engine.book
             parts.ledger.save_state(book.desk, book.slots, int(book.desk["account"]["event_ns"][0]))
+            reached(Step.COMMIT_BEGINS)
             parts.ledger.commit()
+            reached(Step.COMMITTED)
         except LedgerUnwritable as error:
             if not parts.engine.halts & Halt.LEDGER:
                 log.error("%s; entries are halted until it can be written", error)
@@ -220,8 +253,22 @@ class EngineService:
             log.error("the disk is full: the ledger lives on its reserve, entries are halted; free space on it")
             parts.engine.halt(Halt.LEDGER)
         parts.publisher.publish()
+        self._tell_venue()
+        reached(Step.PUBLISHED)
         parts.router.announce()
+        if parts.live is not None:
+            parts.live.deliver()
         return not parts.ledger.strained
+
+    def _tell_venue(self) -> None:
+        parts = self._parts
+        if parts.live is not None:
+            parts.live.tell(parts.publisher.venue, parts.feed.health())
+        elif parts.watch is not None:
+            parts.watch.tell(parts.publisher.venue, parts.feed.health())
+        else:
+            return
+        parts.publisher.publish_venue()
 
     async def _commit_until_written(self) -> None:
         """Commit; a replayed market waits for the disk, any other goes on with entries halted."""
@@ -236,9 +283,9 @@ class EngineService:
         Parameters
         ----------
         name : str
-            pause, resume, flatten or close.
+            pause, resume, flatten, close or accept.
         arguments : dict
-            For close: `symbol`.
+            For close: `symbol`; accept takes one.
 
         Returns
         -------
@@ -310,4 +357,13 @@ def _close(parts: Assembly, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"closing": [symbol]}
 
 
-_COMMANDS = {"pause": _pause, "resume": _resume, "flatten": _flatten, "close": _close}
+def _accept(parts: Assembly, arguments: dict[str, Any]) -> dict[str, Any]:
+    if parts.live is None:
+        raise ControlError("there is nothing to accept: on paper nothing can differ from a venue")
+    symbol = arguments.get("symbol")
+    if symbol is not None and symbol not in parts.engine.book.symbols:
+        raise ControlError(f"{symbol!r} is not traded here; symbols: {', '.join(parts.engine.book.symbols)}")
+    return {"accepted": [item.note for item in parts.live.router.accept(symbol)]}
+
+
+_COMMANDS = {"pause": _pause, "resume": _resume, "flatten": _flatten, "close": _close, "accept": _accept}

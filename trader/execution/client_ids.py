@@ -8,11 +8,8 @@ old account must not find the old ledger's orders under its own ids.
 from __future__ import annotations
 
 import re
-import secrets
-import string
 
 MAX_LENGTH = 18
-_LETTERS = 6
 _NAME = 4
 
 
@@ -24,7 +21,7 @@ class ClientIds:
     instance : str
         Name of the instance; its first letters are for people's eyes.
     mark : str
-        The ledger's letters, from `new_mark`.
+        The ledger's letters.
     """
 
     def __init__(self, instance: str, mark: str) -> None:
@@ -41,8 +38,3 @@ class ClientIds:
         text = (client_order_id or "").rpartition("-")[2]
         rest = text[len(self.prefix) :]
         return int(rest) if text.startswith(self.prefix) and rest.isdecimal() and rest.isascii() else None
-
-
-def new_mark() -> str:
-    """Return six letters for a ledger that begins: 300 million possibilities."""
-    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(_LETTERS))

@@ -109,6 +109,7 @@ class ExchangeVenue:
         self._on_success = on_success
         self._lives: dict[int, _Life] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sweeps: set[asyncio.Task[None]] = set()
         self._outbox: list[_Life] = []
         self._updates: list[Update] = []
         exactly(connection.rest)
@@ -175,6 +176,18 @@ class ExchangeVenue:
             life.asked = 0
             life.woken.set()
 
+    def sweep(self, found: VenueOrder) -> None:
+        """Take back an order at the venue that nothing here stands for."""
+        task = asyncio.create_task(self._sweep(found), name=f"sweep {found.venue_order_id}")
+        self._sweeps.add(task)
+        task.add_done_callback(self._sweeps.discard)
+
+    async def _sweep(self, found: VenueOrder) -> None:
+        try:
+            await self._connection.call("cancel_order", found.venue_order_id, found.symbol, deadline_s=REQUEST_S)
+        except Exception as error:  # noqa: BLE001 - the next look tells whether it is still there
+            self._on_error(error)
+
     @property
     def busy(self) -> frozenset[int]:
         """Orders that something is being found out about."""
@@ -182,7 +195,7 @@ class ExchangeVenue:
 
     async def close(self) -> None:
         """Ask no more; orders stay as they are."""
-        tasks = [task for task in self._tasks.values() if not task.done()]
+        tasks = [task for task in (*self._tasks.values(), *self._sweeps) if not task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

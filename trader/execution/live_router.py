@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -128,6 +128,16 @@ class LiveRouter(OrderRouter):
         self.count_differences()
 
     # -- what a start does ---------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbol of each slot."""
+        return self._symbols
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Instrument of each slot."""
+        return self._instruments
 
     def recover(self) -> None:
         """Find out what became of every order that was live before a restart."""
@@ -475,6 +485,12 @@ class LiveRouter(OrderRouter):
         self.count_differences()
         return adjustment
 
+    def open_account(self, balances: Mapping[str, Decimal]) -> None:
+        """Record what the account held beside its quote currency before the ledger began."""
+        for currency, amount in sorted(balances.items()):
+            if amount:
+                self._adjust(AdjustmentKind.OPENING, currency, amount, note="held before the ledger began")
+
     def adopt_rounding(self, currency: str, found: Decimal) -> None:
         """Adopt a difference that is less than the venue's smallest unit for each fill."""
         self._adjust(AdjustmentKind.ROUNDING, currency, EXACT.subtract(found, self._books.balance(currency)))
@@ -491,6 +507,11 @@ class LiveRouter(OrderRouter):
             self._live_ledger.accept_adjustment(item)
         self.count_differences()
         return accepted
+
+    @property
+    def blocked(self) -> int:
+        """Symbols in which unexplained differences block entries."""
+        return sum(count > 0 for count in self._differences.values())
 
     @property
     def differences(self) -> int:
@@ -630,6 +651,14 @@ class LiveRouter(OrderRouter):
     def _level(self, slot: int) -> float:
         """Return where the stop in force stands; NaN: there is none."""
         return float(stop_now(self._slots, slot)[0])
+
+    def reached_level(self, slot: int, price: float) -> Reason:
+        """Return why a position is to end at a price: STOP, TRAILING, TARGET, or NONE when it isn't, or already is."""
+        if self._books.quantity(self._symbols[slot]) <= 0 or self._symbols[slot] in self._leaving:
+            return Reason.NONE
+        if price <= self._level(slot):
+            return self._stop_reason(slot)
+        return Reason.TARGET if price >= float(self._slots["target_price"][slot]) else Reason.NONE
 
     def _stop_reason(self, slot: int) -> Reason:
         return Reason.TRAILING if stop_now(self._slots, slot)[1] else Reason.STOP

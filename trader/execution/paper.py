@@ -6,7 +6,7 @@ and keeps its own balances, so that an audit can hold them against the ledger's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from trader.codes import Reason, Side
@@ -51,17 +51,8 @@ class PaperVenue:
         self._orders.pop(order.client_order_id, None)
         return (Report(order.order_id, OrderEvent.CANCEL),)
 
-    async def deliver(self) -> Sequence[Report]:
+    def deliver(self) -> None:
         """Send nothing: everything was answered at once."""
-        return ()
-
-    async def fetch(self, client_order_id: str) -> Order | None:
-        """Return a live order."""
-        return self._orders.get(client_order_id)
-
-    async def balances(self) -> Mapping[str, Decimal]:
-        """Return the amount of each currency."""
-        return dict(self._balances)
 
     def execute(
         self, order: Order, instrument: Instrument, *, lots: int, ticks: int, fee: Decimal, time_ns: int, reason: Reason

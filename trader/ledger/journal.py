@@ -216,6 +216,12 @@ class Ledger:
         self._pending.days[day] = (day, float(start_equity), time_ns)
 
     @property
+    def mark(self) -> str:
+        """The letters that all client order ids of this ledger carry; "" on paper."""
+        found = self._connection.execute("SELECT value FROM meta WHERE key = 'mark'").fetchone()
+        return str(found[0]) if found else ""
+
+    @property
     def fill_count(self) -> int:
         """How many fills were recorded."""
         return self._counts["fills"]

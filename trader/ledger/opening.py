@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
+import string
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from trader.clock import utc_ns
 from trader.errors import ConfigError
 from trader.ledger import disk, schema, seals
 from trader.units import plain
+
+_MARK_LETTERS = 6
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -46,6 +50,8 @@ def begin(path: Path, begun_as: dict[str, str], initial_capital: Decimal) -> Non
 
 def _write_first_rows(connection: sqlite3.Connection, begun_as: dict[str, str], initial_capital: Decimal) -> None:
     meta = {**begun_as, "format": str(schema.VERSION)}
+    if begun_as["mode"] == "live":
+        meta["mark"] = new_mark()
     amount = (begun_as["quote"], plain(initial_capital))
     connection.execute("BEGIN IMMEDIATE")
     for item in meta.items():
@@ -56,6 +62,14 @@ def _write_first_rows(connection: sqlite3.Connection, begun_as: dict[str, str], 
     counts = [0] * len(schema.SEALED["cursor"][2:])
     connection.execute(schema.upsert("cursor"), seals.sealed((1, 0, *counts)))
     connection.execute("COMMIT")
+
+
+def new_mark() -> str:
+    """Return the letters that all client order ids of a ledger carry: 300 million possibilities.
+
+    A new ledger on an old account must not find the old ledger's orders under its own ids.
+    """
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(_MARK_LETTERS))
 
 
 def _sync_folder(folder: Path) -> None:
