@@ -22,6 +22,31 @@ from trader.strategy.llm.vocabulary import Hold
 #: a decision has a few kilobytes; what is much longer is none
 MAX_BODY_BYTES = 512 * 1024
 
+#: how much of a body that is too long is looked at before its connection is closed
+_MOST_READ_BYTES = 4 * MAX_BODY_BYTES
+
+
+class _Body:
+    """What has come of a body; a longer one than any decision is not kept."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.bytes = 0
+
+    def take_header(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-length" and value.strip().isdecimal():
+            self.bytes = max(self.bytes, int(value) if int(value) > MAX_BODY_BYTES else 0)
+
+    def take(self, chunk: bytes) -> None:
+        self.bytes += len(chunk)
+        if not self.is_oversized:
+            self.chunks.append(chunk)
+
+    @property
+    def is_oversized(self) -> bool:
+        return self.bytes > MAX_BODY_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -47,7 +72,7 @@ class Client:
     def __init__(self, base_url: str, key: Secret | None) -> None:
         self._base_url = base_url.rstrip("/")
         self._key = key
-        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=1, max_body_size=MAX_BODY_BYTES)
+        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=1, max_body_size=_MOST_READ_BYTES)
 
     def close(self) -> None:
         """Close its connections."""
@@ -69,26 +94,35 @@ class Client:
             Whatever goes wrong is in it; nothing is raised for it.
         """
         data = json.dumps(body).encode()
-        response, failed = await self._fetch("/chat/completions", data, timeout_s)
+        found = _Body()
+        response, failed = await self._fetch("/chat/completions", data, timeout_s, found)
+        if found.is_oversized:
+            answer = Answer(Hold.OVERSIZED, message=f"the answer is longer than {MAX_BODY_BYTES} bytes")
+            return Attempt(answer, response.code if response is not None else None, "")
         if response is None:
             return Attempt(failed, None, failed.message)
-        text = self._shown(response.body or b"")
+        # a server that repeats the key must not bring it into a record
+        content = self._scrubbed(b"".join(found.chunks))
+        text = content.decode("utf-8", "replace")
         if response.code != 200:
-            return Attempt(read_error(response.code, response.body or b""), response.code, text, _retry_after(response))
-        return Attempt(read_answer(response.body or b"", str(body["model"])), 200, text)
+            return Attempt(read_error(response.code, content), response.code, text, _retry_after(response))
+        return Attempt(read_answer(content, str(body["model"])), 200, text)
 
     async def models(self, timeout_s: float) -> dict[str, Any] | None:
         """Return the server's list of models by name; None when it has no such list or does not answer."""
-        response, _ = await self._fetch("/models", None, timeout_s)
-        if response is None or response.code != 200:
+        found = _Body()
+        response, _ = await self._fetch("/models", None, timeout_s, found)
+        if response is None or response.code != 200 or found.is_oversized:
             return None
         try:
-            rows = json.loads(response.body or b"")["data"]
+            rows = json.loads(b"".join(found.chunks))["data"]
             return {str(row["id"]): row for row in rows}
         except (ValueError, KeyError, TypeError):
             return None
 
-    async def _fetch(self, path: str, data: bytes | None, timeout_s: float) -> tuple[HTTPResponse | None, Answer]:
+    async def _fetch(
+        self, path: str, data: bytes | None, timeout_s: float, found: _Body
+    ) -> tuple[HTTPResponse | None, Answer]:
         request = HTTPRequest(
             self._base_url + path,
             method="GET" if data is None else "POST",
@@ -98,6 +132,8 @@ class Client:
             request_timeout=timeout_s,
             follow_redirects=False,  # the key is for this host alone
             decompress_response=False,
+            header_callback=found.take_header,
+            streaming_callback=found.take,
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -109,9 +145,7 @@ class Client:
         except HTTPError as error:
             return None, Answer(Hold.CONNECTION, retry=True, message=f"no answer: {error}")
         except (OSError, ValueError) as error:
-            # tornado reports a body above the bound as a broken message
-            reason = Hold.OVERSIZED if "too long" in str(error) or "too large" in str(error) else Hold.CONNECTION
-            return None, Answer(reason, retry=reason is Hold.CONNECTION, message=f"{type(error).__name__}: {error}")
+            return None, Answer(Hold.CONNECTION, retry=True, message=f"{type(error).__name__}: {error}")
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "trader"}
@@ -119,9 +153,8 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return headers
 
-    def _shown(self, body: bytes) -> str:
-        text = body.decode("utf-8", "replace")
-        return text.replace(self._key.reveal(), "***") if self._key is not None else text
+    def _scrubbed(self, body: bytes) -> bytes:
+        return body.replace(self._key.reveal().encode(), b"***") if self._key is not None else body
 
 
 def _retry_after(response: HTTPResponse) -> float | None:
