@@ -23,6 +23,9 @@ pytestmark = pytest.mark.data
 SET = "genetrader-binance-2024"
 EXACT = 1e-9
 
+#: strategies that come with trader and are asked about candles; a language model's is not one of them
+OURS = tuple(sorted(name for name in REGISTERED if name != "llm"))
+
 #: limits that bind: every run below has entries that were refused for each of several reasons
 TIGHT = {
     "risk": {
@@ -35,12 +38,21 @@ TIGHT = {
         "max_drawdown_frac": 0.3,
         "risk_per_trade_frac": 0.004,
         "allow_short": True,
+        "cooldown_seconds": 7200,
+        "loss_streak_limit": 4,
+        "loss_streak_cooldown_seconds": 21_600,
+        "max_correlated_exposure_frac": 0.45,
+        "correlation_window_bars": 48,
+        "correlation_threshold": 0.6,
     },
     "exits": {
         "stop_loss_frac": 0.015,
         "take_profit_frac": 0.04,
         "trailing_stop_frac": 0.02,
         "max_hold_seconds": 172_800,
+        "break_even_after_frac": 0.02,
+        "break_even_lock_frac": 0.002,
+        "invalidations": ["RSI(10) above 84 on 2h", "RSI below 12 on 4h", "age over 40h"],
     },
     "engine": {"loop_interval_seconds": 180, "max_new_positions_per_cycle": 2},
     "execution": {"fee_rate_frac": 0.00075, "slippage_bps": 3},
@@ -54,6 +66,11 @@ def strategies_of(*names: str) -> list[dict[str, Any]]:
         {"use": name, "params": {"short": True} if "short" in inspect.signature(kind).parameters else {}}
         for name, kind in classes.items()
     ]
+
+
+def ruled() -> dict[str, Any]:
+    """Return the entry of a strategy whose signals bring invalidations."""
+    return {"use": f"{Path(__file__).with_name('ruled.py')}:Ruled"}
 
 
 def both(candles: Path, folder: Path, timeframe: str, timeout_s: float, **more: Any) -> tuple[Service, BacktestResult]:
@@ -73,20 +90,22 @@ def assert_same(service: Service, result: BacktestResult) -> None:
 def assert_same_trades(service: Service, result: BacktestResult) -> None:
     """Compare times, prices, quantities, fees, results, strategies and exit reasons of each round trip."""
     rows = service.rows(
-        "SELECT position_id, symbol, side, strategy, entry_ns, exit_ns, exit_reason, quantity, entry_price, exit_price,"
+        "SELECT position_id, symbol, side, strategy, entry_ns, exit_ns, exit_reason, exit_note, quantity, entry_price,"
+        " exit_price,"
         " fees, gross_pnl, pnl FROM round_trips ORDER BY position_id"
     )
     trades = sorted(result.trades, key=lambda trade: trade.position_id)
     assert len(rows) == len(trades) > 0
     for row, trade in zip(rows, trades, strict=True):
-        number, symbol, side, strategy, entry_ns, exit_ns, reason, *amounts = row
+        number, symbol, side, strategy, entry_ns, exit_ns, reason, note, *amounts = row
         assert (number, symbol, "long" if side > 0 else "short", strategy) == (
             trade.position_id,
             trade.symbol,
             trade.side,
             trade.strategy,
         )
-        assert (entry_ns, exit_ns, Reason(reason).name.lower()) == (trade.entry_ns, trade.exit_ns, trade.exit_reason)
+        ours = (trade.entry_ns, trade.exit_ns, trade.exit_reason, trade.exit_note)
+        assert (entry_ns, exit_ns, Reason(reason).name.lower(), note) == ours
         ours = (trade.quantity, trade.entry_price, trade.exit_price, trade.fees, trade.gross_pnl, trade.pnl)
         assert ours == pytest.approx([float(Decimal(amount)) for amount in amounts], rel=EXACT, abs=EXACT)
 
@@ -134,11 +153,15 @@ def test_parity_of_all_strategies_at_once_on_1h_candles_with_limits_that_bind(
     real_candles: Path, tmp_path: Path
 ) -> None:
     """Every registered strategy on one account, eight symbols, eight months, long and short."""
-    service, result = both(real_candles, tmp_path, "1h", 850, strategies=strategies_of(*REGISTERED), **TIGHT)
+    strategies = [*strategies_of(*OURS), ruled()]
+    service, result = both(real_candles, tmp_path, "1h", 850, strategies=strategies, **TIGHT)
     assert_same(service, result)
     bound = {"daily_trades", "daily_loss", "open_positions", "symbol_exposure", "confidence", "position_open", "halted"}
+    bound |= {"correlated", "cooldown", "loss_streak"}
     assert bound <= set(result.denials), sorted(result.denials)
-    assert {"stop", "trailing"} <= {group.name for group in result.by_reason}
+    assert {"stop", "trailing", "invalidated"} <= {group.name for group in result.by_reason}
+    told = {trade.exit_note.rpartition(" on ")[0].rpartition(" ")[0] or trade.exit_note for trade in result.trades}
+    assert {"RSI(10) above", "age over 40h", "age over 30h"} <= told
     assert any(trade.side == "short" for trade in result.trades)
 
 
@@ -155,7 +178,7 @@ def test_parity_of_the_default_limits_from_a_date_in_the_middle(real_candles: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", sorted(REGISTERED))
+@pytest.mark.parametrize("name", OURS)
 def test_parity_of_each_strategy_on_5m_candles_with_limits_that_bind(
     real_candles: Path, tmp_path: Path, name: str
 ) -> None:
@@ -170,5 +193,5 @@ def test_parity_of_all_strategies_at_once_on_5m_candles_with_limits_that_bind(
     real_candles: Path, tmp_path: Path
 ) -> None:
     """The same with all strategies on one account, competing for its limits."""
-    service, result = both(real_candles, tmp_path, "5m", 3000, strategies=strategies_of(*REGISTERED), **TIGHT)
+    service, result = both(real_candles, tmp_path, "5m", 3000, strategies=[*strategies_of(*OURS), ruled()], **TIGHT)
     assert_same(service, result)

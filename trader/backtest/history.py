@@ -137,6 +137,13 @@ class History:
         inside = int(np.searchsorted(candles.open_ns, self.start_ns))
         return candles.open_ns[inside:] + self.timeframe_ns, candles.close[inside:]
 
+    def before(self, slot: int, bars: int) -> Candles:
+        """Return a symbol's last candles before the first one that is played, at most so many."""
+        candles = self.candles(slot)
+        end = int(np.searchsorted(candles.open_ns, self.start_ns))
+        columns = (getattr(candles, name)[max(end - bars, 0) : end] for name in _COLUMNS)
+        return Candles(candles.symbol, candles.timeframe, *columns)
+
     def between(self, since_ns: int, until_ns: int) -> History:
         """Return the same history, played from one open to another only; what is before stays for warming up.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from trader.backtest.history import History
 from trader.codes import Direction
-from trader.core.history import Opinions
+from trader.core.history import Opinions, order_of
+from trader.core.rulebook import pack
+from trader.domain.invalidation import Gauge, Invalidation
 from trader.domain.market import Candles, FloatArray, IntArray
+from trader.domain.signal import Signals
 from trader.errors import StrategyError
-from trader.strategy.base import FIELDS
+from trader.strategy.base import FIELDS, rules_at
 from trader.strategy.registry import Bound
 
 #: rows by number; a slice where they follow each other, which costs no copy
@@ -40,6 +43,8 @@ class Columns:
     failures: int = 0  #: opinions that were none
     disabled_ns: int = 0  #: close of the candle from which it was not asked any more [ns UTC]; 0: always asked
     failure: str = ""  #: what was wrong with the first of them
+    rules: Mapping[int, tuple[Invalidation, ...]] = field(default_factory=dict)  #: by row, where there are any
+    gauges: tuple[Gauge, ...] = ()  #: what those look at
 
     @property
     def nbytes(self) -> int:
@@ -70,10 +75,14 @@ def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
     direction = np.zeros(history.bars, np.int8)
     levels: list[FloatArray | None] = [None, None, None]
     faults: dict[int, str] = {}
+    rules: dict[int, tuple[Invalidation, ...]] = {}
     for slot in bound.slots:
         skipped, at, before, waiting = _places(bound, history, slot)
-        said, columns = _signals(bound, history.candles(slot, skipped))
-        said, numbers = said[before:], [_shortest(column[before:]) for column in columns]
+        candles = history.candles(slot, skipped)
+        signals = _signals(bound, candles)
+        said = signals.direction[before:]
+        columns = (signals.confidence, signals.stop_price, signals.target_price)
+        numbers = [_shortest(column[before:]) for column in columns]
         if not len(said):
             continue
         told = said.astype(np.int8)
@@ -83,11 +92,37 @@ def ask(bound: Bound, history: History, interval_ns: int) -> Columns:
             told[bad] = _HOLD
             faults.update(dict.fromkeys(np.arange(history.bars)[at][bad].tolist(), history.symbols[slot]))
         told[:waiting] = _HOLD
+        if signals.invalidations:
+            rows = np.arange(history.bars)[at]
+            brought, wrong = _rules(bound, candles, signals, rows, before, waiting)
+            rules.update(brought)
+            faults.update(dict.fromkeys(rows[wrong].tolist(), history.symbols[slot]))
+            told[wrong] = _HOLD
         direction[at] = told
         levels = [_with(level, values, at, history.bars) for level, values in zip(levels, numbers, strict=True)]
     confidence, stop, target = (np.full(1, np.nan) if one is None else one for one in levels)
-    said_of_all = Columns(direction, confidence, stop, target, bound.slots)
+    gauges = bound.strategy.gauges
+    said_of_all = Columns(direction, confidence, stop, target, bound.slots, rules=rules, gauges=gauges)
     return _count_failures(said_of_all, bound, history, interval_ns, faults) if faults else said_of_all
+
+
+def _rules(
+    bound: Bound, candles: Candles, signals: Signals, rows: IntArray, before: int, waiting: int
+) -> tuple[dict[int, tuple[Invalidation, ...]], list[int]]:
+    """Return the invalidations of played bars by their rows, and the played bars whose rules are none."""
+    brought, wrong = {}, []
+    for bar in sorted(signals.invalidations):
+        played = bar - before
+        if not waiting <= played < len(rows):
+            continue
+        try:
+            found = rules_at(bound.strategy, candles, signals, bar)
+        except StrategyError:
+            wrong.append(played)
+        else:
+            if found:
+                brought[int(rows[played])] = found
+    return brought, wrong
 
 
 def _shortest(values: FloatArray) -> FloatArray:
@@ -127,7 +162,19 @@ def stack(columns: Sequence[Columns], slots: int) -> Opinions:
         _stacked([one.stop_price for one in columns]),
         _stacked([one.target_price for one in columns]),
         asked,
+        *_stacked_rules(columns),
     )
+
+
+def _stacked_rules(columns: Sequence[Columns]) -> tuple[IntArray, npt.NDArray[np.void]]:
+    """Return the rules of all strategies in the order of their orders' ids."""
+    every = sorted(
+        (order_of(row, index, len(columns)), rules)
+        for index, one in enumerate(columns)
+        for row, rules in one.rules.items()
+    )
+    orders = [order for order, rules in every for _ in rules]
+    return np.array(orders, np.int64), pack([rule for _, rules in every for rule in rules])
 
 
 def _stacked(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -156,7 +203,7 @@ def _places(bound: Bound, history: History, slot: int) -> tuple[int, Where, int,
     return skipped, at, earlier - skipped, max(bound.strategy.warmup_bars - 1 - earlier, 0)
 
 
-def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tuple[FloatArray, FloatArray, FloatArray]]:
+def _signals(bound: Bound, candles: Candles) -> Signals:
     who = f"{bound.name}: {candles.symbol}"
     try:
         signals = bound.strategy.signals(candles)
@@ -169,8 +216,7 @@ def _signals(bound: Bound, candles: Candles) -> tuple[npt.NDArray[np.int8], tupl
         shape = np.shape(column)
         if shape != (len(candles),):
             raise StrategyError(f"{who}: {name} has shape {shape}, must be an array of ({len(candles)},)")
-    numbers = (signals.confidence, signals.stop_price, signals.target_price)
-    return signals.direction, numbers
+    return signals
 
 
 def _may_be_faulty(said: npt.NDArray[np.int8], confidence: FloatArray, *levels: FloatArray) -> bool:
@@ -210,16 +256,7 @@ def _count_failures(
         # the rest of the cycle that it was disabled in is asked already by the live panel's order of slots
         direction[_after(history, row, interval_ns)] = _HOLD
     text = f"an opinion that is none: direction, confidence (0..1) or level, first in {next(iter(faults.values()))}"
-    return Columns(
-        direction,
-        columns.confidence,
-        columns.stop_price,
-        columns.target_price,
-        columns.slots,
-        failures,
-        disabled_ns,
-        text,
-    )
+    return replace(columns, failures=failures, disabled_ns=disabled_ns, failure=text)
 
 
 def _cycles(history: History, interval_ns: int) -> IntArray:

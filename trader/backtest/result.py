@@ -37,6 +37,7 @@ class Trade:
     fees: float
     pnl: float
     exit_reason: str
+    exit_note: str = ""  #: which invalidation came true
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ reading of what it reports.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from trader.backtest import history as candles_of
 from trader.backtest.falls import falls_of
 from trader.backtest.history import History
+from trader.backtest.invalidated import exit_notes
 from trader.backtest.opinions import Columns, ask, stack
 from trader.backtest.positions import Positions, positions, trips_of
 from trader.backtest.result import BacktestResult, Baseline, Held, StrategyFailures, Trade, groups_of
@@ -28,6 +29,7 @@ from trader.domain.metrics import Curve, daily_equity, measure, sharpe, simple_r
 from trader.domain.metrics import cagr as growth
 from trader.errors import ConfigError, KernelError
 from trader.market.instruments import write_instruments
+from trader.risk.lookback import correlation_bars, gauges_of
 from trader.risk.manager import EnhancedRiskManager
 from trader.strategy.registry import Bound, create
 from trader.units import BPS
@@ -132,10 +134,15 @@ def simulate(config: Config, history: History, columns: Sequence[Columns], progr
     desk, slots = new_desk(), new_slots(len(history.symbols))
     fund(desk, config.initial_capital)
     write_instruments(slots, history.instruments)
-    EnhancedRiskManager(desk, slots, history.symbols).apply_limits(config, 1)
+    risk = EnhancedRiskManager(desk, slots, history.symbols)
+    risk.apply_limits(config, 1)
+    gauges = gauges_of(config, (gauge for one in columns for gauge in one.gauges))
+    risk.look_back(config, gauges, history.before)
     opinions = stack(columns, len(slots))
     grid_ns, tape = interval_ns(config), history.tape
-    log = new_log(tape, len(columns), len(slots), history.start_ns, grid_ns, _ROOM)
+    log = new_log(tape, len(columns), len(slots), history.start_ns, grid_ns, _ROOM, correlation_bars(config))
+    if risk.closes is not None:
+        log.closes[:] = risk.closes
     told: list[Records] = []
     moments = len(tape.starts) - 1
     while (at := int(log.progress["event"][0])) < moments:
@@ -161,7 +168,7 @@ def _result(
 ) -> BacktestResult:
     names = tuple(one.name for one in bound)
     held = positions(played.events, len(bound))
-    trades = _trades(held, history, names)
+    trades = _trades(held, history, names, exit_notes(played.events, columns, config))
     curve = curve_of(config, history, played.log)
     account = played.desk["account"][0]
     return BacktestResult(
@@ -194,7 +201,7 @@ def _result(
     )
 
 
-def _trades(held: Positions, history: History, names: Sequence[str]) -> tuple[Trade, ...]:
+def _trades(held: Positions, history: History, names: Sequence[str], notes: Mapping[int, str]) -> tuple[Trade, ...]:
     order = held.in_order_of_closing()
     amounts = (held.quantity, held.entry_price, held.exit_price, held.entry_ns, held.exit_ns)
     results = (held.pnl + held.fees, held.fees, held.pnl)
@@ -205,6 +212,7 @@ def _trades(held: Positions, history: History, names: Sequence[str]) -> tuple[Tr
         [names[strategy] for strategy in held.strategy[order]],
         *(column[order].tolist() for column in (*amounts, *results)),
         [Reason(reason).name.lower() for reason in held.exit_reason[order].tolist()],
+        [notes.get(number, "") for number in (order + 1).tolist()],
     )
     return tuple(Trade(*row) for row in zip(*columns, strict=True))
 

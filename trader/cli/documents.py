@@ -130,6 +130,7 @@ def _position(position: Position, slot: np.void | None) -> Document:
         "target_price": _number(source["target_price"]),
         "trailing_stop_frac": _number(source["trailing_stop_frac"]),
         "expires": moment(source["expires_ns"]),
+        "invalidations": [str(rule) for rule in position.invalidations],
         "strategy": holding.strategy,
         "position_id": holding.position_id,
         "decision_id": holding.decision_id,
@@ -176,6 +177,7 @@ def _order(order: Order, price: Decimal | None) -> Document:
         "reduce_only": order.reduce_only,
         "stop_price": order.stop_price,
         "target_price": order.target_price,
+        "invalidations": [str(rule) for rule in order.invalidations],
         "created": moment(order.created_ns),
         "updated": moment(order.updated_ns),
         "decision_id": order.decision_id,
@@ -207,6 +209,7 @@ def _decision(decision: Decision) -> Document:
         "broken": broken,
         "order_id": decision.order_id or None,
         "detail": words or decision.detail,
+        "note": decision.note,
     }
 
 
@@ -231,7 +234,10 @@ def _limits_or_none(reader: StateReader) -> Document | None:
         record = reader.limits()
     except StateError:
         return None
-    return {name: _number(record[name].item()) for name in record.dtype.names or ()}
+    from trader.core.rulebook import rules_of
+
+    names = (name for name in record.dtype.names or () if name != "rules" and not name.startswith("rule_"))
+    return {name: _number(record[name].item()) for name in names} | {"invalidations": list(map(str, rules_of(record)))}
 
 
 def _strategies(reader: StateReader) -> list[Document]:

@@ -28,6 +28,7 @@ POSITION_COLUMNS = {
     "expires": "EXPIRES",
     "entry_time": "SINCE",
     "strategy": "STRATEGY",
+    "rules": "CLOSED WHEN",
 }
 ORDER_COLUMNS = {
     "order_id": "ID",
@@ -41,6 +42,7 @@ ORDER_COLUMNS = {
     "state": "STATE",
     "reason": "REASON",
     "strategy": "STRATEGY",
+    "note": "NOTE",
 }
 DECISION_COLUMNS = {
     "decision_id": "ID",
@@ -52,6 +54,7 @@ DECISION_COLUMNS = {
     "decided": "DECIDED",
     "order_id": "ORDER",
     "detail": "DETAIL",
+    "note": "WHY",
 }
 STRATEGY_COLUMNS = {
     "name": "STRATEGY",
@@ -94,7 +97,11 @@ def positions(arguments: Namespace) -> int:
     with LedgerReader(paths.ledger) as reader:
         held = reader.positions()
     found = documents.positions(held, _live_slots(paths))
-    rows = [row | {"trailing": _percent_or_none(row["trailing_stop_frac"])} for row in found]
+    rows = [
+        row
+        | {"trailing": _percent_or_none(row["trailing_stop_frac"]), "rules": "; ".join(row["invalidations"]) or None}
+        for row in found
+    ]
     emit(found, table(plain_values(rows), POSITION_COLUMNS, "no open positions"), as_json=arguments.json)
     return EXIT_OK
 

@@ -84,8 +84,7 @@ class EnhancedRiskManager:
         history_of : callable
             Returns the last candles of a slot: slot, how many at most.
         """
-        bars = warming_bars(config, gauges)
-        keep_gauges(self._slots, gauges, bars, history_of)
+        keep_gauges(self._slots, gauges, warming_bars(config, gauges), history_of)
         window = correlation_bars(config)
         self._closes = new_closes(len(self._slots), window) if window else None
         self._bar_ns = timeframe_ns(config.market.timeframe)
@@ -193,6 +192,11 @@ class EnhancedRiskManager:
     def release(self, cause: Halt) -> None:
         """End the halts of a cause; those of other causes stand."""
         self._account["halt_mask"] &= ~int(cause)
+
+    @property
+    def closes(self) -> Records | None:
+        """What correlations are computed from, dtype CLOSE; None while correlated exposure is not limited."""
+        return self._closes
 
     @property
     def halts(self) -> Halt:
