@@ -29,6 +29,7 @@ class Standing(StrEnum):
     REJECTED = "rejected"
 
 
+_SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 _STATUS = {
     "open": Standing.OPEN,
     "closed": Standing.FILLED,
@@ -97,7 +98,7 @@ def read_order(raw: Any, symbol: str) -> VenueOrder | None:
     filled = amount_of(raw.get("filled"))
     if not number or standing is None or raw.get("symbol") not in (None, symbol):
         return None
-    executions = [read_trade(item, symbol, str(number)) for item in raw.get("trades") or ()]
+    executions = [read_trade(item, symbol, str(number), raw.get("side")) for item in raw.get("trades") or ()]
     whole = tuple(item for item in executions if item is not None)
     if filled is None:
         if standing is not Standing.OPEN or whole:
@@ -107,7 +108,9 @@ def read_order(raw: Any, symbol: str) -> VenueOrder | None:
     return VenueOrder(str(number), str(client) if client else None, symbol, standing, filled, whole)
 
 
-def read_trade(raw: Any, symbol: str, venue_order_id: str | None = None) -> Execution | None:
+def read_trade(
+    raw: Any, symbol: str, venue_order_id: str | None = None, order_side: str | None = None
+) -> Execution | None:
     """Return a trade; None when it lacks an id, an order, a side, a price or a quantity.
 
     Parameters
@@ -118,11 +121,13 @@ def read_trade(raw: Any, symbol: str, venue_order_id: str | None = None) -> Exec
         The symbol that was asked about.
     venue_order_id : str, optional
         The order that it came with.
+    order_side : str, optional
+        Side of that order, which such a trade need not repeat.
     """
     if not isinstance(raw, Mapping):
         return None
     price, quantity = amount_of(raw.get("price")), amount_of(raw.get("amount"))
-    order, side = raw.get("order") or venue_order_id, {"buy": Side.BUY, "sell": Side.SELL}.get(str(raw.get("side")))
+    order, side = raw.get("order") or venue_order_id, _SIDES.get(str(raw.get("side") or order_side))
     if not (raw.get("id") and order and side and price and quantity) or price <= 0 or quantity <= 0:
         return None
     told = raw.get("timestamp")
