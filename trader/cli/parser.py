@@ -57,6 +57,9 @@ def build() -> argparse.ArgumentParser:
     command("sweep", "sweeps:sweep", words, _candles, _space, _json_file, _html)
     words = "prove that no signal looks ahead, and measure the warm-up"
     command("check-strategy", "strategies:check_strategy", words, _candles, _json, _cuts)
+    words = "download candles; what is there already is kept, what is cut off goes on later"
+    command("download", "download:download", words, _download, _json)
+    command("doctor", "doctor:doctor", "examine the venue, the keys and this machine before trading", _data_dir, _json)
     command("token", "token:token", "show the token that the dashboard's buttons ask for", _data_dir, _json, _new)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
     return parser
@@ -93,6 +96,16 @@ def _candles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy", action="append", metavar="NAME", help="instead of strategies, with its defaults; may be repeated"
     )
+
+
+def _download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--exchange", metavar="ID", help="a ccxt id (default: market.exchange)")
+    parser.add_argument("--symbols", type=_symbols, metavar="A,B", help="instead of market.symbols")
+    parser.add_argument("--timeframe", metavar="T", help="instead of market.timeframe, as in 5m")
+    words = "first candle, UTC, as in 2024-01-03"
+    parser.add_argument("--since", type=_time, required=True, metavar="TIME", help=words)
+    parser.add_argument("--until", type=_time, metavar="TIME", help="end, exclusive, UTC (default: now)")
+    parser.add_argument("--candles", type=Path, metavar="DIR", help="folder of candle files (default: market.candles)")
 
 
 def _space(parser: argparse.ArgumentParser) -> None:

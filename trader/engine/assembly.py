@@ -32,6 +32,7 @@ from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger, Restored
 from trader.ledger.reader import LedgerReader
 from trader.market.connection import ExchangeConnection
+from trader.market.doctor import refuse_unfit
 from trader.market.exchange_feed import ExchangeFeed
 from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
@@ -159,7 +160,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     feed = open_feed(config, connection, max(lookback_bars(bound), warming_bars(config, gauges)))
     try:
         await feed.open()
-        account = await _account(config, connection)
+        account = await _account(config, connection, first=not context.paths.ledger.exists())
     except BaseException:
         if connection is not None:
             await connection.close()
@@ -211,11 +212,12 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     )
 
 
-async def _account(config: Config, connection: ExchangeConnection | None) -> Account | None:
+async def _account(config: Config, connection: ExchangeConnection | None, *, first: bool) -> Account | None:
     if not config.engine.enable_trading:
         return None
     if connection is None:
         raise ConfigError("engine.enable_trading: real orders need market.source: exchange")
+    await refuse_unfit(connection, config, first=first)
     return await read_account(config, connection)
 
 

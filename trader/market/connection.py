@@ -60,6 +60,8 @@ class ExchangeConnection:
         This machine's clocks.
     on_error : callable, optional
         Told of every error that happens in the background (stream, clock); what a caller waits for is raised instead.
+    on_success : callable, optional
+        Told of every good answer in the background.
 
     Raises
     ------
@@ -74,10 +76,12 @@ class ExchangeConnection:
         credentials: Credentials | None = None,
         clock: LocalClock | None = None,
         on_error: Callable[[BaseException], None] | None = None,
+        on_success: Callable[[], None] | None = None,
     ) -> None:
         self.market = market
         self.clock = VenueClock(clock or SystemClock())
         self.on_error = on_error or (lambda _: None)
+        self.on_success = on_success or (lambda: None)
         self.instruments: tuple[Instrument, ...] = ()
         self.has_credentials = credentials is not None
         for secret in credentials.values if credentials else ():

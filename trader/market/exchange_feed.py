@@ -316,6 +316,7 @@ class ExchangeFeed:
             self._failed(live, slot, error)
         else:
             self._answer_ns = boottime_ns()
+            self.connection.on_success()
             live.counts.left_out += page.bad
             complete = not page.full or wanted <= self._requests.page_rows
             missed = live.take_answer(slot, page.rows, asked_ns, self.connection.now_ns(), complete=complete)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def make_connection(
-    config: Config, credentials: Credentials | None = None, on_error: Callable[[BaseException], None] | None = None
+    config: Config,
+    credentials: Credentials | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
+    on_success: Callable[[], None] | None = None,
 ) -> ExchangeConnection | None:
     """Return the connection to the configured venue, not opened yet; None when no venue is configured.
 
@@ -27,6 +30,8 @@ def make_connection(
         Keys; market data needs none.
     on_error : callable, optional
         Told of every error in the background.
+    on_success : callable, optional
+        Told of every good answer in the background.
 
     Raises
     ------
@@ -37,7 +42,7 @@ def make_connection(
         return None
     from trader.market.connection import ExchangeConnection
 
-    return ExchangeConnection(config.market, credentials=credentials, on_error=on_error)
+    return ExchangeConnection(config.market, credentials=credentials, on_error=on_error, on_success=on_success)
 
 
 def open_feed(config: Config, connection: ExchangeConnection | None = None, history_bars: int = 0) -> Feed:
