@@ -152,5 +152,11 @@ class WorkerError(TraderError):
     """A worker process failed."""
 
 
+class StartAgain(WorkerError):
+    """A worker can not work, and its next incarnation can: the cause has been removed."""
+
+    exit_code = EXIT_GAVE_UP
+
+
 class AuditMismatch(TraderError):
     """Ledger, shared state and venue do not agree."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from trader.clock import boottime_ns
 from trader.config.sections import Config
-from trader.errors import ConfigError, ControlError, LedgerDamaged
+from trader.errors import ConfigError, ControlError, LedgerDamaged, StartAgain
 from trader.process.context import WorkerContext
 from trader.process.worker import Beat
 from trader.state.segment import Segment
@@ -133,6 +133,16 @@ class Refusing(Steady):
     async def start(self) -> dict[str, Any]:
         """Refuse."""
         raise LedgerDamaged("page 7 of the ledger is damaged")
+
+
+class Spoiled(Steady):
+    """Finds something wrong that it can mend for the next incarnation."""
+
+    async def start(self) -> dict[str, Any]:
+        """Mend it, the first time."""
+        if self.context.generation == 1:
+            raise StartAgain("the cache of kernels was wrong and is removed")
+        return {}
 
 
 class Unbootable(Steady):

@@ -100,6 +100,14 @@ def test_worker_that_refuses_to_start_ends_the_service_with_its_code(supervised)
     assert not service.paths.runtime_dir.exists()
 
 
+def test_worker_that_mended_its_own_fault_is_started_again_within_the_same_start(supervised):
+    """A spoiled cache of kernels ends an incarnation and not the service."""
+    service = supervised(engine="Spoiled")
+    service.up()
+    assert service.worker("engine")["generation"] == 2
+    assert "the cache of kernels was wrong and is removed" in service.text
+
+
 def test_dashboard_that_refuses_to_start_leaves_the_service_degraded(supervised):
     """A dashboard is no reason not to trade."""
     service = supervised(dashboard="Refusing")

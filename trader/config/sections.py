@@ -445,7 +445,8 @@ class LlmConfig(Section):
     )
     model: str = Field(
         "deepseek/deepseek-chat-v3.1",
-        pattern=r"^[\w./:@-]{1,200}$",
+        pattern=r"^[A-Za-z0-9_./:@-]+$",
+        max_length=200,
         description="The model's name at the server. There is no second one: another model is another strategy.",
         json_schema_extra=ENGINE,
     )

@@ -11,6 +11,7 @@ import faulthandler
 import importlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -101,17 +102,30 @@ def forbid_new_code(*, children: bool) -> bool:
     return not failed
 
 
-def prepare_environment(context: WorkerContext) -> None:
-    """Set what libraries read at import: threads, and where compiled kernels are kept."""
+def prepare_environment() -> None:
+    """Set what libraries read at import, and take away what is the supervisor's alone."""
     for name in THREAD_LIMITS:
         os.environ[name] = "1"
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    if context.role == "engine":  # the only role that compiles
-        from trader.process.compile_cache import use_compile_cache
 
-        if use_compile_cache(context.paths.data_dir) is None:
-            log.warning("no folder for compiled kernels is writable: they are compiled anew at every start")
+
+def prepare_package(entry: str, data_dir: Path, line: socket.socket) -> None:
+    """Call `prepare` of the package that a service is in, when it has one, before anything heavy is imported.
+
+    Parameters
+    ----------
+    entry : str
+        The service, as package.module:Class.
+    data_dir : Path
+        The data folder; the first argument.
+    line : socket.socket
+        Whatever the supervisor says before the worker is up is a stop, or that it is gone; the second argument is a
+        function that tells whether it has.
+    """
+    package = importlib.import_module(entry.partition(":")[0].rpartition(".")[0])
+    if (prepare := getattr(package, "prepare", None)) is not None:
+        prepare(data_dir, lambda: bool(select.select([line], [], [], 0)[0]))
 
 
 def load_entry(entry: str) -> type:
@@ -134,8 +148,9 @@ def _run(entry: str, context: WorkerContext, line: socket.socket) -> int:
     from trader.process.worker import run_worker
 
     logs = setup_logging(context.role, context.paths.log_dir, context.config.logging.level, context.run_id)
-    prepare_environment(context)
+    prepare_environment()
     try:
+        prepare_package(entry, context.paths.data_dir, line)
         worker = run_worker(
             lambda: load_entry(entry),
             context,

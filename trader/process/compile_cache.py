@@ -6,18 +6,24 @@ versions: changed code finds an empty folder. (The CPU is part of numba's own ke
 
 A kernel is machine code: what a bad disk or a cut-off write made of it would be executed. So the folder is sealed
 once its kernels gave the right results, and at the next start a file that is not as it was sealed is removed and
-compiled anew.
+compiled anew. Whoever finds kernels missing holds the folder's lock until it has sealed what it compiled; who comes
+meanwhile waits, or works in a folder of its own.
 """
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
+import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,6 +33,45 @@ import trader
 KEEP_UNUSED_S = 30 * 86_400.0
 #: file names, below the folder, and the digests of what is in them
 SEAL = "seal.json"
+#: how often a folder that somebody else fills is looked at again [s]
+WAIT_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCache:
+    """A folder of compiled kernels that numba was pointed to."""
+
+    folder: Path
+    warm: bool  #: everything that was once sealed in it is there, as it was sealed
+    kept: bool = True  #: it is there at the next start
+
+
+class _Turn:
+    """Whose turn it is to fill a folder: this process's from `take` to `end`, or to its death."""
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+
+    def take(self, folder: Path) -> bool:
+        """Take the turn without waiting; tell whether it is ours."""
+        self.end()
+        descriptor = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def end(self) -> None:
+        """Let the next one in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+_turn = _Turn()
 
 
 def fingerprint() -> str:
@@ -63,21 +108,72 @@ def _usable(folder: Path) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & 0o022 and os.access(folder, os.W_OK)
 
 
-def use_compile_cache(data_dir: Path) -> Path | None:
-    """Choose and make the folder, point numba to it, and return it; None when nothing is writable.
+def open_kernel_cache(
+    data_dir: Path, kind: str = "engine", is_asked_to_end: Callable[[], bool] | None = None
+) -> KernelCache | None:
+    """Choose and make the folder, remove what is not as it was sealed, and point numba to it.
 
-    Must be called before numba is imported. The first usable of $CACHE_DIRECTORY, ~/.cache/trader and
-    the data folder.
+    Must be called before numba is imported. The first usable of $CACHE_DIRECTORY, ~/.cache/trader and the data
+    folder; where nothing is writable, a folder that is gone with this process. A folder that is not warm is ours
+    alone until `seal`.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The data folder.
+    kind : str
+        Which kernels: what one program compiles is not sealed by another.
+    is_asked_to_end : callable, optional
+        Asked while another process fills the folder, and true ends the wait; None: never wait.
+
+    Returns
+    -------
+    KernelCache or None
+        None when there is not even room for a temporary one.
     """
-    key = fingerprint()
+    key = f"{fingerprint()}-{kind}"
     for base in _candidates(data_dir):
         if _usable(base) and _usable(folder := base / key):
             os.utime(folder)
-            remove_unsealed(folder)
-            os.environ["NUMBA_CACHE_DIR"] = str(folder)
             _remove_unused(base, keep=folder)
-            return folder
-    return None
+            if _await_turn(folder, is_asked_to_end):
+                remove_unsealed(folder)
+                if warm := _is_whole(folder):
+                    _turn.end()
+                os.environ["NUMBA_CACHE_DIR"] = str(folder)
+                return KernelCache(folder, warm)
+            break
+    return _use_temporary_folder()
+
+
+def use_compile_cache(data_dir: Path) -> Path | None:
+    """Point numba to the kernels of programs that play history, and return their folder, to be sealed afterwards.
+
+    Parameters
+    ----------
+    data_dir : Path
+        As for `open_kernel_cache`; None when nothing is kept.
+    """
+    cache = open_kernel_cache(data_dir, "history")
+    return cache.folder if cache is not None and cache.kept else None
+
+
+def _await_turn(folder: Path, is_asked_to_end: Callable[[], bool] | None) -> bool:
+    while not _turn.take(folder):
+        if is_asked_to_end is None or is_asked_to_end():
+            return False
+        time.sleep(WAIT_S)
+    return True
+
+
+def _use_temporary_folder() -> KernelCache | None:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="trader-kernels-"))
+    except OSError:
+        return None
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    return KernelCache(folder, warm=False, kept=False)
 
 
 def seal(folder: Path | None = None) -> None:
@@ -98,19 +194,22 @@ def seal(folder: Path | None = None) -> None:
         if digests != _sealed(folder):
             fresh.write_text(json.dumps(digests), encoding="utf-8")
             fresh.replace(folder / SEAL)
+    _turn.end()
 
 
 def remove_unsealed(folder: Path) -> int:
-    """Remove every file that is not as it was sealed; return how many were.
-
-    A file that another engine has just written is only compiled once more.
-    """
+    """Remove every file that is not as it was sealed; return how many were."""
     sealed = _sealed(folder)
     bad = [path for name, path in _files(folder) if sealed.get(name) != _digest(path)]
-    for path in bad:
+    for path in (*bad, *folder.rglob("*.tmp.*")):  # the latter: of whoever was killed while writing
         with suppress(OSError):
             path.unlink()
     return len(bad)
+
+
+def _is_whole(folder: Path) -> bool:
+    sealed = _sealed(folder)
+    return bool(sealed) and all((folder / name).exists() for name in sealed)
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
@@ -133,8 +232,23 @@ def _sealed(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
+def distrust() -> bool:
+    """Remove kernels that were sealed and are wrong all the same; tell whether another start can go better.
+
+    It can not when the kernels have just been compiled, or were removed by this start already: then it is not the
+    cache.
+    """
+    if not (named := os.environ.get("NUMBA_CACHE_DIR")):
+        return False
+    folder = Path(named)
+    if not _sealed(folder):
+        return False
+    wipe(folder)
+    return True
+
+
 def wipe(folder: Path) -> None:
-    """Empty a cache folder that holds something unreadable; numba fills it again."""
+    """Empty a cache folder that holds something unreadable; it is filled again."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -144,3 +258,8 @@ def _remove_unused(base: Path, keep: Path) -> None:
     for folder in base.iterdir():
         if folder != keep and folder.is_dir() and folder.stat().st_mtime < oldest:
             shutil.rmtree(folder, ignore_errors=True)
+            _lock_of(folder).unlink(missing_ok=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")

@@ -19,7 +19,7 @@ import numpy as np
 from trader.clock import boottime_ns
 from trader.codes import WorkerState
 from trader.config.sections import Config
-from trader.errors import EXIT_GAVE_UP, EXIT_OK, ControlError, TraderError
+from trader.errors import EXIT_GAVE_UP, EXIT_OK, ControlError, StartAgain, TraderError
 from trader.process.channel import (
     Abort,
     Channel,
@@ -199,7 +199,8 @@ class Worker:
         exit_code = error.exit_code if isinstance(error, TraderError) else EXIT_GAVE_UP
         message = str(error) if deliberate else f"{type(error).__name__}: {error}"
         log.error("%s", message, exc_info=None if deliberate else error)
-        self._post(Failed(exit_code, message))
+        if not isinstance(error, StartAgain):  # a death without a last word is followed by a restart, also at the start
+            self._post(Failed(exit_code, message))
         return exit_code
 
     async def _beats(self) -> None:
