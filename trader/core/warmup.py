@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.core import event
 
 from trader.clock import NS_PER_S
 from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason
@@ -148,25 +147,6 @@ def _rest(scene: _Scene) -> None:
     scene.expect("short's worth", account["equity"][0], 9956.9382)  # 9,955.0382 + 100 - 0.1 - 98
 
 
-def compile_play() -> None:
-    """Compile what processes candles: about half of the work of `warm_up`, for a process beside another one's half."""
-    _Scene().play(np.zeros(0, CANDLE))
-
-
-def compile_rules() -> None:
-    """Compile everything else; first what `compile_play` comes to last, so that it finds it done."""
-    scene = _Scene()
-    on_time(scene.desk, scene.slots, START_NS, scene.events)
-    scene.ask(0, 1, 0.8, 9)
-    place(scene.desk, scene.slots, 0, 1000, 7, int(Reason.SIGNAL), 0, math.nan, math.nan)
-    cancel(scene.desk, scene.slots, 0)
-    judge(scene.slots, 0, 0, int(Direction.FLAT))
-    most_confident(np.array([0.5, 0.9]), 2)
-    fill = (1.0, 100.0, 0.1, START_NS, int(Reason.UNEXPLAINED))
-    apply_fill(scene.desk, scene.slots, 1, -1, *fill, scene.events, 0)
-    attach_plan(scene.desk, scene.slots, 1, 101.234, math.nan)
-
-
 def _seal() -> None:
     """Let no entry point be compiled again: another type of argument would stop trading for seconds.
 
@@ -177,15 +157,10 @@ def _seal() -> None:
             entry.disable_compile()
 
 
-def warm_up() -> int:
+def warm_up() -> None:
     """Compile or load every entry point and hold a played scene against golden numbers.
 
     No entry point is compiled again afterwards, whatever it is called with.
-
-    Returns
-    -------
-    int
-        How many kernels were compiled here, because no cache had them.
 
     Raises
     ------
@@ -193,10 +168,9 @@ def warm_up() -> int:
         When a number is not what it must be; names each, with both values. The compile cache is to be wiped then.
     """
     scene = _Scene()
-    with event.install_recorder("numba:compile") as compiled:
-        _entry(scene)
-        _exit(scene)
-        _rest(scene)
+    _entry(scene)
+    _exit(scene)
+    _rest(scene)
     wrong = [
         f"{what}: {value!r}, not {expected!r}"
         for what, value, expected in scene.checks
@@ -205,4 +179,3 @@ def warm_up() -> int:
     if wrong:
         raise KernelError(f"the compiled kernels give wrong results; wipe the compile cache: {'; '.join(wrong)}")
     _seal()
-    return sum(1 for _, one in compiled.buffer if one.is_start)

@@ -15,11 +15,11 @@ from trader.codes import Halt
 from trader.config.secrets import resolve_credentials
 from trader.config.sections import Config
 from trader.core.records import new_desk, new_slots
-from trader.core.warmup import warm_up
 from trader.domain.invalidation import Gauge
 from trader.engine.advice import Advice, EntriesOf
 from trader.engine.decision_engine import AutonomousDecisionEngine, Book
 from trader.engine.fence import Fence
+from trader.engine.kernels import ready_kernels
 from trader.engine.live_assembly import Account, build_live, open_live_ledger, read_account
 from trader.engine.live_desk import LiveDesk
 from trader.engine.panel import StrategyPanel
@@ -38,7 +38,6 @@ from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
 from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
-from trader.process.compile_cache import seal
 from trader.process.context import WorkerContext
 from trader.risk.lookback import HistoryOf, gauges_of, warming_bars
 from trader.risk.manager import EnhancedRiskManager
@@ -121,11 +120,6 @@ class Assembly:
         self.config = config
 
 
-def _ready_kernels() -> None:
-    warm_up()
-    seal()
-
-
 async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     """Build an engine from its configuration and its ledger.
 
@@ -168,7 +162,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     desk, slots = new_desk(), new_slots(len(symbols))
     write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
-    await asyncio.to_thread(_ready_kernels)
+    await asyncio.to_thread(ready_kernels)
     ledger = _open_ledger(config, context.paths.ledger, account, feed)
     restored = ledger.restore(desk, slots, symbols, tuple(item.name for item in bound))
     cursor_ns = restored.cursor_ns or feed.start_ns

@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 
 
 def _compile_play() -> None:
-    from trader.core.warmup import compile_play
+    from trader.core.shares import compile_play
 
     compile_play()
 
 
 def _compile_rules() -> None:
-    from trader.core.warmup import compile_rules
+    import trader.state.latch  # noqa: F401 - compiled when it is imported
+    from trader.core.shares import compile_rules
 
     compile_rules()
-    import trader.state.latch  # noqa: F401 - compiled when it is imported
 
 
 SHARES: tuple[Callable[[], None], ...] = (_compile_play, _compile_rules)
@@ -73,15 +73,19 @@ def ready_kernels() -> None:
     KernelError
         When they have just been compiled.
     """
+    from numba.core import event
+
     from trader.core.warmup import warm_up
 
     try:
-        compiled = warm_up()
+        with event.install_recorder("numba:compile") as seen:
+            warm_up()
     except Exception as error:  # what numba makes of a file that it can not read is anyone's guess
         if not distrust():
             raise
         raise StartAgain(f"the cache of kernels was wrong and is removed; they are compiled anew: {error}") from error
-    if compiled:  # what should have been done beside us, and keeps the compiler's memory in this process
+    compiled = sum(1 for _, one in seen.buffer if one.is_start)
+    if compiled:  # what should have been done beside us: it keeps the compiler's memory in this process
         log.info("%d kernels were compiled in the engine itself", compiled)
     seal()
 

@@ -50,7 +50,7 @@ def test_sealed_kernels_that_are_wrong_are_removed_and_the_next_start_compiles(f
 
 def test_kernels_that_prove_themselves_are_sealed(folder, monkeypatch):
     """With what was compiled meanwhile."""
-    monkeypatch.setattr(warmup, "warm_up", lambda: 1)
+    monkeypatch.setattr(warmup, "warm_up", lambda: None)
     (folder / "place.nbi").write_bytes(b"new")
     kernels.ready_kernels()
     assert compile_cache.remove_unsealed(folder) == 0
