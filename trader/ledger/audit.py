@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from trader.codes import Side
 from trader.core.records import ACCOUNT
+from trader.domain.adjustment import Adjustment
 from trader.domain.fill import Fill
 from trader.domain.order import TERMINAL, Order, OrderState, advance
 from trader.errors import IllegalTransition, NotRunning, StateError
-from trader.ledger import schema, seals
+from trader.ledger import rows, schema, seals
 from trader.ledger.reader import LedgerReader
 from trader.state.paths import InstancePaths
 from trader.units import EXACT, plain
@@ -88,6 +89,7 @@ class _Evidence:
     meta: dict[str, str]
     orders: dict[int, Order]
     fills: list[Fill]
+    adjustments: list[Adjustment]
 
     def by_order(self) -> dict[int, list[Fill]]:
         grouped: dict[int, list[Fill]] = defaultdict(list)
@@ -121,7 +123,8 @@ def audit(paths: InstancePaths, state: SharedState | None = None) -> AuditReport
     with LedgerReader(paths.ledger) as reader:
         with reader.snapshot():
             orders = {order.order_id: order for order in reader.orders(newest_first=False)}
-            evidence = _Evidence(reader, reader.meta(), orders, reader.fills(newest_first=False))
+            adjustments = [rows.adjustment_from(row) for row in rows.fetch(reader.connection, "adjustments")]
+            evidence = _Evidence(reader, reader.meta(), orders, reader.fills(newest_first=False), adjustments)
             for name, check in _CHECKS.items():
                 counts[name], found = check(name, evidence)
                 differences.extend(found)
@@ -216,8 +219,10 @@ def _entry_decisions(name: str, evidence: _Evidence) -> Result:
 
 
 def _cash(name: str, evidence: _Evidence) -> Result:
-    """Check that each balance is what it began with, moved by the fills and their fees, to the last digit."""
+    """Check that each balance is what it began with, moved by fills, fees and adjustments, to the last digit."""
     expected = _moved({evidence.meta["quote"]: Decimal(evidence.meta["initial_capital"])}, evidence.fills)
+    for item in evidence.adjustments:
+        expected[item.currency] = EXACT.add(expected.get(item.currency, _ZERO), item.amount)
     return _compare_amounts(name, expected, evidence.reader.balances())
 
 
@@ -233,6 +238,9 @@ def _positions(name: str, evidence: _Evidence) -> Result:
     expected: dict[str, Decimal] = defaultdict(Decimal)
     for fill in evidence.fills:
         expected[fill.symbol] = EXACT.add(expected[fill.symbol], _held_change(fill))
+    for item in evidence.adjustments:
+        if item.position_change:
+            expected[item.symbol] = EXACT.add(expected[item.symbol], item.position_change)
     holdings = {holding.symbol: holding for holding in evidence.reader.holdings()}
     slots, found = evidence.reader.slots(), []
     for symbol in sorted(expected.keys() | holdings.keys()):
@@ -270,7 +278,10 @@ def _walk(symbol: str, evidence: _Evidence) -> list[tuple[tuple[str, int, int], 
     trips = []
     held = entered = flow = fees = _ZERO
     entry_order = 0
-    for fill in (fill for fill in evidence.fills if fill.symbol == symbol):
+    gone = [item for item in evidence.adjustments if item.symbol == symbol and item.position_change]
+    for number, fill in enumerate(evidence.fills, 1):
+        if fill.symbol != symbol:
+            continue
         change, fee = _held_change(fill), _fee(fill)
         parts = [(change, fee)]
         after = EXACT.add(held, change)
@@ -289,6 +300,14 @@ def _walk(symbol: str, evidence: _Evidence) -> list[tuple[tuple[str, int, int], 
             if not held:
                 amounts = (plain(entered), plain(flow), plain(fees), plain(EXACT.subtract(flow, fees)))
                 trips.append(((symbol, entry_order, fill.order_id), amounts))
+        # what went without being sold went after this fill and before the symbol's next one
+        following = next((n for n, f in enumerate(evidence.fills[number:], number + 1) if f.symbol == symbol), math.inf)
+        for item in gone:
+            if number <= item.fills < following and held:
+                held = EXACT.add(held, item.position_change)
+                if not held:
+                    amounts = (plain(entered), plain(flow), plain(fees), plain(EXACT.subtract(flow, fees)))
+                    trips.append(((symbol, entry_order, fill.order_id), amounts))
     return trips
 
 
@@ -303,6 +322,8 @@ def _account(name: str, evidence: _Evidence) -> Result:
     equity = cash + math.fsum(_worth(slot) for slot in slots.values())
     trips = evidence.reader.round_trips()
     live = [order for order in evidence.orders.values() if order.state not in TERMINAL]
+    # at a venue, stops rest beside the one order of a slot, and entries that are taken back live on for a while
+    in_slots = sum(int(slot["pending_lots"]) != 0 for slot in slots.values())
     expected = {
         "cash": cash,
         "equity": equity,
@@ -312,7 +333,7 @@ def _account(name: str, evidence: _Evidence) -> Result:
         "round_trips": len(trips),
         "wins": sum(trip.pnl > 0 for trip in trips),
         "open_positions": len(evidence.reader.holdings()),
-        "pending_orders": len(live),
+        "pending_orders": len(live) if evidence.meta["mode"] == "paper" else in_slots,
         "event_ns": evidence.reader.cursor_ns(),
     }
     scale = abs(equity)
@@ -322,6 +343,18 @@ def _account(name: str, evidence: _Evidence) -> Result:
         if not _close(float(value), float(account[field]), scale if isinstance(value, float) else 0.0)
     ]
     return len(expected), found
+
+
+def _unexplained(name: str, evidence: _Evidence) -> Result:
+    """Check that nothing which differed from the venue waits for the owner."""
+    waiting = [item for item in evidence.adjustments if not item.accepted]
+    found = [
+        Difference(
+            name, f"adjustment {item.adjustment_id}", f"{plain(item.expected)} {item.currency}", plain(item.found)
+        )
+        for item in waiting
+    ]
+    return len(evidence.adjustments), found
 
 
 _CHECKS: dict[str, Callable[[str, _Evidence], Result]] = {
@@ -334,6 +367,7 @@ _CHECKS: dict[str, Callable[[str, _Evidence], Result]] = {
     "positions": _positions,
     "round_trips": _round_trips,
     "venue_balances": _venue_balances,
+    "unexplained": _unexplained,
     "account": _account,
 }
 

@@ -27,6 +27,7 @@ CHECKS = {
     "positions",
     "round_trips",
     "venue_balances",
+    "unexplained",
     "account",
 }
 
