@@ -41,6 +41,7 @@ class Event(StrEnum):
     RESUMED = "trading.resumed"
     DAY_ROLLED = "trading.day_rolled"
     LOGS_DROPPED = "logs.dropped"
+    HEALTH = "health.changed"
 
 
 TRADES = "trader.trades"

@@ -72,24 +72,15 @@ class CheapRecord(logging.LogRecord):
         }
 
 
-def found_caller(  # the arguments that logging gives: what it did not look for is not used
-    name: str,
-    level: int,
-    fn: str,  # noqa: ARG001
-    lno: int,  # noqa: ARG001
-    msg: object,
-    args: Any,
-    exc_info: Any,
-    func: str | None = None,  # noqa: ARG001
-    sinfo: str | None = None,
-    **_: Any,
-) -> logging.LogRecord:
+def found_caller(*given: Any, **_: Any) -> logging.LogRecord:
     """Make a record for a plain `log.info(...)`: logging's record factory while a pipeline runs.
 
-    logging itself does not look for the caller then; the first frame outside of it is the one.
+    logging itself does not look for the caller then (what it gives instead is left out): the first frame outside of
+    it is the one.
     """
+    name, level, _file, _line, msg, args, exc_info, *rest = given
     frame = sys._getframe(1)  # noqa: SLF001 - what logging's own findCaller does
     while frame.f_code.co_filename == _LOGGING_FILE and frame.f_back is not None:
         frame = frame.f_back
     code = frame.f_code
-    return CheapRecord(name, level, code.co_filename, frame.f_lineno, msg, args, exc_info, code.co_name, sinfo)
+    return CheapRecord(name, level, code.co_filename, frame.f_lineno, msg, args, exc_info, code.co_name, *rest[1:2])

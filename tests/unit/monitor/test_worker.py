@@ -15,7 +15,8 @@ from trader.codes import Role, Veto
 from trader.config.sections import Config
 from trader.errors import ControlError
 from trader.ledger.metrics import MetricsReader
-from trader.monitor.worker import CLEAR_TTL_NS, MonitorService, stale_after_s
+from trader.monitor.observer import stale_after_s
+from trader.monitor.worker import CLEAR_TTL_NS, MonitorService
 from trader.process.worker import Beat
 from trader.state.reader import StateReader
 
