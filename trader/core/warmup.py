@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 
 from trader.clock import NS_PER_S
-from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason
+from trader.codes import CoreEvent, Decided, Direction, Halt, Limit, Reason, RuleKind
+from trader.core.correlation import correlate, keep_closes
+from trader.core.invalidations import take_history
 from trader.core.kernels import apply_fill, attach_plan, cancel, check_entry, on_candles, on_time, place
-from trader.core.records import CANDLE, fund, new_desk, new_events, new_slots
+from trader.core.records import CANDLE, fund, new_closes, new_desk, new_events, new_slots
+from trader.core.rulebook import write_gauges, write_rules
 from trader.core.selection import judge, most_confident
+from trader.domain.invalidation import Gauge, Invalidation
 from trader.errors import KernelError
 
 Check = tuple[str, float, float]
@@ -147,12 +151,43 @@ def _rest(scene: _Scene) -> None:
     scene.expect("short's worth", account["equity"][0], 9956.9382)  # 9,955.0382 + 100 - 0.1 - 98
 
 
+def _look_back(scene: _Scene) -> None:
+    """Refuse what moves with an open position, and close it when its RSI says so."""
+    slots, verdict = scene.slots, scene.desk["verdict"]
+    scene.candle(0, 100.0, 100.0, 100.0, 100.0)
+    place(scene.desk, slots, 1, 10_000, 9, int(Reason.SIGNAL), 0, math.nan, math.nan)
+    write_rules(slots[1], [Invalidation(RuleKind.RSI_BELOW, 50.0, 0, 2)])
+    write_gauges(slots[1], [Gauge(0, 2)])
+    take_history(slots[1], np.array([START_NS, START_NS + MINUTE_NS]), np.array([99.0, 100.0]))
+    scene.candle(1, 100.0, 101.0, 99.0, 101.0)
+    scene.expect("average rise", slots["gauge_up"][1][0], 1.0)
+    scene.desk["limits"]["bar_ns"] = MINUTE_NS
+    scene.desk["limits"]["max_daily_loss_frac"] = 0.5
+    scene.desk["limits"]["max_correlated_exposure_frac"] = 0.1
+    scene.desk["limits"]["correlation_threshold"] = 0.9
+    closes, rows = new_closes(2, 2), np.zeros(6, CANDLE)
+    for row, price in enumerate((50.0, 100.0, 52.0, 99.0, 51.0, 101.0)):
+        open_ns = START_NS + (row // 2 - 1) * MINUTE_NS
+        rows[row] = (row % 2, open_ns, open_ns + MINUTE_NS, price, price, price, price, 1.0)
+    rows.flags.writeable = False
+    keep_closes(closes, rows, 0, 6, MINUTE_NS)
+    correlate(scene.desk, slots, closes, 0)
+    scene.expect("correlation", slots["correlation"][1], -1.0)  # two returns lie on a line
+    scene.ask(0, -1, 0.8, 9)
+    scene.expect("verdict beside what moves along", verdict["mask"][0], int(Limit.CORRELATED | Limit.MIN_NOTIONAL))
+    scene.expect("events of a fallen RSI", scene.candle(2, 101.0, 101.0, 99.0, 99.0), 1)
+    scene.expect("its reason", scene.events["reason"][0], Reason.INVALIDATED)
+    scene.expect("its rule", scene.events["rule"][0], 1)
+    scene.expect("average fall", slots["gauge_down"][1][0], 1.0)
+
+
 def _seal() -> None:
     """Let no entry point be compiled again: another type of argument would stop trading for seconds.
 
     An integer or a code where a float or an integer is wanted is converted then, anything else is a TypeError.
     """
-    for entry in (apply_fill, attach_plan, cancel, check_entry, judge, most_confident, on_candles, on_time, place):
+    asked = (apply_fill, attach_plan, cancel, check_entry, correlate, judge, keep_closes, most_confident, place)
+    for entry in (*asked, on_candles, on_time, take_history):
         if hasattr(entry, "disable_compile"):  # not with JIT switched off
             entry.disable_compile()
 
@@ -171,9 +206,11 @@ def warm_up() -> None:
     _entry(scene)
     _exit(scene)
     _rest(scene)
+    look = _Scene()
+    _look_back(look)
     wrong = [
         f"{what}: {value!r}, not {expected!r}"
-        for what, value, expected in scene.checks
+        for what, value, expected in (*scene.checks, *look.checks)
         if not math.isclose(value, expected, rel_tol=1e-12, abs_tol=1e-9)
     ]
     if wrong:
