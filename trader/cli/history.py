@@ -37,7 +37,7 @@ STDOUT = Path("-")
 
 def backtest(arguments: Namespace) -> int:
     """Backtest, and write what was asked for."""
-    use_kernels()
+    kernels = use_kernels()
     config = history_config(arguments)
     from trader.backtest.history import load
     from trader.backtest.runner import run
@@ -49,6 +49,7 @@ def backtest(arguments: Namespace) -> int:
         result = run(config, history, progress)
     finally:
         progress.close()
+    keep_kernels(kernels)
     if arguments.trades is not None:
         arguments.trades.write_text(result.trades_csv(), encoding="utf-8")
     if arguments.html is not None:
@@ -62,12 +63,21 @@ def backtest(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def use_kernels() -> None:
-    """Point the compiler to the cache of kernels, before it is imported; a cache that is set already stays."""
+def use_kernels() -> Path | None:
+    """Point the compiler to the cache of kernels, before it is imported, and return it; one that is set stays."""
     if "NUMBA_CACHE_DIR" not in os.environ and "numba" not in sys.modules:
         from trader.process.compile_cache import use_compile_cache
 
-        use_compile_cache(Path(tempfile.gettempdir()) / f"trader-{os.geteuid()}")
+        return use_compile_cache(Path(tempfile.gettempdir()) / f"trader-{os.geteuid()}")
+    return None
+
+
+def keep_kernels(folder: Path | None) -> None:
+    """Seal what was compiled, now that it has run to its end: what is not sealed, the next start compiles anew."""
+    if folder is not None:
+        from trader.process.compile_cache import seal
+
+        seal(folder)
 
 
 def history_config(arguments: Namespace) -> Config:

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from trader.cli.history import STDOUT, history_config, use_kernels, write_json
+from trader.cli.history import STDOUT, history_config, keep_kernels, use_kernels, write_json
 from trader.cli.output import duration, pairs, percent, table, warn
 from trader.cli.progress import ProgressLine
 from trader.clock import format_utc
@@ -37,7 +37,7 @@ STEP_COLUMNS = {"test": "TEST", "values": "CHOSEN", "trained": "TRAINING", "test
 
 def sweep(arguments: Namespace) -> int:
     """Play every combination, rank them, and write what was asked for."""
-    use_kernels()
+    kernels = use_kernels()
     from trader.backtest.space import combinations, parse_axis
 
     tries = combinations([parse_axis(text) for text in arguments.set], arguments.random, arguments.seed)
@@ -57,6 +57,7 @@ def sweep(arguments: Namespace) -> int:
                 walked = walk_forward(sweeper, train, test, arguments.objective, progress)
     finally:
         progress.close()
+    keep_kernels(kernels)
     _write(arguments, result, walked)
     return EXIT_OK
 

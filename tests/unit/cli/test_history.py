@@ -14,6 +14,8 @@ import pytest
 from tests.unit.backtest.conftest import SYMBOLS, lively
 from tests.unit.market.candle_files import write_csv, write_feather
 from trader.cli import main
+from trader.cli.history import keep_kernels, use_kernels
+from trader.process.compile_cache import remove_unsealed
 
 #: what a backtest without a page has no use for
 HEAVY = ("pandas", "ccxt", "plotly", "tornado", "rich", "multiprocess", "distributed", "prometheus_client")
@@ -211,3 +213,19 @@ def test_sweep_refuses_what_makes_no_sense(market: Path, capsys, options: list[s
     base = ["sweep", "--candles", str(market), "--symbols", SYMBOLS[0], "--timeframe", "1h", "--workers", "1"]
     assert main([*base, *options]) == 78
     assert words in capsys.readouterr().err
+
+
+def test_keep_kernels_after_a_run_leaves_nothing_for_the_next_start_to_compile(tmp_path: Path) -> None:
+    """What a backtest compiled is sealed, or its next start would throw it away and take half a minute again."""
+    compiled = tmp_path / "core" / "history.play.1.nbc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"machine code")
+    keep_kernels(tmp_path)
+    assert remove_unsealed(tmp_path) == 0
+    assert compiled.exists()
+
+
+def test_keep_kernels_in_a_cache_of_someone_else_touches_nothing() -> None:
+    """A cache that was set from outside is not ours to seal."""
+    keep_kernels(None)
+    assert use_kernels() is None  # the tests' own
