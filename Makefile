@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+PEERS  := $(patsubst %,.venv-peers/%/.installed,vectorbt backtesting trader)
 SEED   ?= 7
 REPEAT ?= 3
 SECONDS ?= 3600
@@ -13,7 +14,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test acceptance faults soak bench check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run test acceptance faults soak bench peers check lint type imports docs-lint format lock install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +42,21 @@ faults: setup  ## Make each of the 27 faults happen, and print what came of it (
 soak: setup  ## An hour of replay with a random fault every few seconds (SECONDS=3600 SEED=7; root)
 	$(PY) -m tests.soak --seconds $(SECONDS) --seed $(SEED)
 
-bench: setup  ## Measure: prints figures, medians and ratios
+bench: setup peers  ## Measure, beside peers: prints figures, medians, ratios and the wanted bounds
 	$(PY) -m pytest -m bench -s -q tests/benchmarks
+
+peers: setup $(PEERS)  ## Install what benchmarks compare with, each in an environment of its own below .venv-peers
+
+.venv-peers/%/.installed: tests/benchmarks/peers-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# what an owner installs, without the tools of development, which would be imported as well
+.venv-peers/trader/.installed: requirements.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 check: setup lint type imports docs-lint  ## Everything that must be clean in every commit
 
