@@ -148,9 +148,8 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     gauges = gauges_of(config, strategy_gauges(bound))
     watch = VenueWatch(config.recovery) if config.market.source == "exchange" else None
     credentials = resolve_credentials(config.credentials) if config.engine.enable_trading else None
-    connection = make_connection(
-        config, credentials, watch.on_error if watch else None, watch.on_success if watch else None
-    )
+    tell = (watch.on_error, watch.on_success) if watch else (None, None)
+    connection = make_connection(config, credentials, *tell, persistent=context.generation > 1)
     feed = open_feed(config, connection, max(lookback_bars(bound), warming_bars(config, gauges)))
     try:
         await feed.open()
@@ -211,8 +210,13 @@ async def _account(config: Config, connection: ExchangeConnection | None, *, fir
         return None
     if connection is None:
         raise ConfigError("engine.enable_trading: real orders need market.source: exchange")
-    await refuse_unfit(connection, config, first=first)
-    return await read_account(config, connection)
+    venue = connection
+
+    async def read() -> Account:
+        await refuse_unfit(venue, config, first=first)
+        return await read_account(config, venue)
+
+    return await venue.patiently(read)
 
 
 def _open_ledger(config: Config, path: Path, account: Account | None, feed: Feed) -> Ledger:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
-from trader.clock import NS_PER_S, format_utc
+from trader.clock import NS_PER_S, boottime_ns, format_utc
 from trader.config.secrets import Credentials
 from trader.config.sections import MarketConfig
 from trader.domain.instrument import Instrument
@@ -27,6 +28,8 @@ from trader.market.venue_instruments import instruments_of
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: answers to the call under way that were no JSON
 _garbled: ContextVar[list[str] | None] = ContextVar("garbled", default=None)
 
@@ -36,6 +39,9 @@ GOOD_UNCERTAINTY_NS = 20_000_000
 
 #: deadlines [s]: what is large, what is small
 MARKETS_S, TIME_S, CLOSE_S = 30.0, 5.0, 5.0
+
+#: how long a start waits for a venue that can't be reached [s], and between two tries
+OPEN_PATIENCE_S, OPEN_RETRY_S, OPEN_RETRY_MOST_S = 90.0, 2.0, 30.0
 
 #: no venue's wish to wait is followed for longer [s]
 LONGEST_WAIT_S = 600.0
@@ -62,6 +68,9 @@ class ExchangeConnection:
         Told of every error that happens in the background (stream, clock); what a caller waits for is raised instead.
     on_success : callable, optional
         Told of every good answer in the background.
+    persistent : bool
+        For an engine that comes back in a running service, with positions to look after: it waits for the venue for as
+        long as it takes, and a symbol that is halted there is no reason not to start.
 
     Raises
     ------
@@ -77,12 +86,14 @@ class ExchangeConnection:
         clock: LocalClock | None = None,
         on_error: Callable[[BaseException], None] | None = None,
         on_success: Callable[[], None] | None = None,
+        persistent: bool = False,
     ) -> None:
         self.market = market
         self.clock = VenueClock(clock or SystemClock())
         self.on_error = on_error or (lambda _: None)
         self.on_success = on_success or (lambda: None)
         self.instruments: tuple[Instrument, ...] = ()
+        self.persistent = persistent
         self.has_credentials = credentials is not None
         for secret in credentials.values if credentials else ():
             hide(secret)
@@ -138,7 +149,7 @@ class ExchangeConnection:
         self.check_capabilities(needs)
         with explained(self.venue):
             await self.call("load_markets", deadline_s=MARKETS_S)
-            self.instruments = instruments_of(self.rest, self.market.symbols)
+            self.instruments = instruments_of(self.rest, self.market.symbols, halted=self.persistent)
             await self.measure_clock()
         log.info(
             "%s: %d markets, clock %+.0f ms (+-%.0f ms)",
@@ -167,6 +178,37 @@ class ExchangeConnection:
         if problems:
             raise ConfigError("\n".join(problems))
 
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that needs the venue, again and again while it can't be reached.
+
+        Parameters
+        ----------
+        work : callable
+            Makes the awaitable.
+
+        Returns
+        -------
+        object
+            What it returns.
+
+        Raises
+        ------
+        Transient
+            When the venue was away for too long; never where the connection is persistent.
+        """
+        give_up_ns = boottime_ns() + int(OPEN_PATIENCE_S * NS_PER_S)
+        pause_s = OPEN_RETRY_S
+        while True:
+            try:
+                return await work()
+            except Transient as error:
+                if boottime_ns() > give_up_ns and not self.persistent:
+                    raise
+                log.warning("%s; trying again", error)
+                self.on_error(error.__cause__ or error)
+                await asyncio.sleep(max(pause_s, self.retry_after_s()) * random.uniform(0.5, 1.0))  # noqa: S311
+                pause_s = min(2 * pause_s, OPEN_RETRY_MOST_S)
+
     async def reload_markets(self) -> tuple[Instrument, ...]:
         """Ask for the markets anew; return the instruments whose steps or minima have changed.
 
@@ -177,7 +219,7 @@ class ExchangeConnection:
         known = list(self.instruments)
         for slot, old in enumerate(known):
             try:
-                (new,) = instruments_of(self.rest, (old.symbol,))
+                (new,) = instruments_of(self.rest, (old.symbol,), halted=True)
             except ConfigError as error:
                 log.warning("%s", error)
                 continue

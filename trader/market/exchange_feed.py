@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from trader.clock import NS_PER_S, boottime_ns, format_utc
 from trader.domain.instrument import Instrument
 from trader.domain.market import Candles, MarketEvent
-from trader.errors import MarketDataError, Transient
+from trader.errors import MarketDataError
 from trader.logs.redaction import redact
 from trader.market.candle_requests import CandleRequests
 from trader.market.candle_stream import CandleStream
@@ -35,9 +34,6 @@ HISTORY_BARS = 500
 
 #: longest catch-up after a stop, in candles per symbol; what is older stays a gap
 CATCH_UP_BARS = 10_000
-
-#: how long a start waits for a venue that can't be reached [s], and between two tries
-OPEN_PATIENCE_S, OPEN_RETRY_S = 90.0, 5.0
 
 #: between two measurements of the clock, and two looks at the venue's rules [s]
 CLOCK_S, RULES_S = 300.0, 3600.0
@@ -113,20 +109,15 @@ class ExchangeFeed:
         Transient
             When it can't be reached for too long.
         """
-        give_up_ns = boottime_ns() + int(OPEN_PATIENCE_S * NS_PER_S)
-        while True:
-            try:
-                await self.connection.open()
-                with explained(self.connection.venue):
-                    await self._fetch_history()
-                break
-            except Transient as error:
-                if boottime_ns() > give_up_ns:
-                    raise
-                log.warning("%s; trying again", error)
-                self.connection.on_error(error.__cause__ or error)
-                await asyncio.sleep(OPEN_RETRY_S * random.uniform(0.5, 1.0))  # noqa: S311
-        self._refuse_dead_symbols()
+        await self.connection.patiently(self._open)
+        for slot, symbol in enumerate(self.symbols):
+            if not self._store.count(slot):
+                log.warning("%s has no %s candles of %s yet", self.connection.venue, self.timeframe, symbol)
+
+    async def _open(self) -> None:
+        await self.connection.open()
+        with explained(self.connection.venue):
+            await self._fetch_history()
 
     async def _fetch_history(self) -> None:
         now_ns = self.connection.now_ns()
@@ -149,11 +140,6 @@ class ExchangeFeed:
             async for page in self._requests.between(symbol, since_ns, until_ns):
                 rows.extend(page.rows)
         return rows
-
-    def _refuse_dead_symbols(self) -> None:
-        for slot, symbol in enumerate(self.symbols):
-            if not self._store.count(slot):
-                log.warning("%s has no %s candles of %s yet", self.connection.venue, self.timeframe, symbol)
 
     def close(self) -> None:
         """Stop asking and listening; the connection stays open for who else uses it."""

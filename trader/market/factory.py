@@ -19,6 +19,8 @@ def make_connection(
     credentials: Credentials | None = None,
     on_error: Callable[[BaseException], None] | None = None,
     on_success: Callable[[], None] | None = None,
+    *,
+    persistent: bool = False,
 ) -> ExchangeConnection | None:
     """Return the connection to the configured venue, not opened yet; None when no venue is configured.
 
@@ -32,6 +34,8 @@ def make_connection(
         Told of every error in the background.
     on_success : callable, optional
         Told of every good answer in the background.
+    persistent : bool
+        Whether a service is running already that waits for nothing but this; see `ExchangeConnection`.
 
     Raises
     ------
@@ -42,7 +46,9 @@ def make_connection(
         return None
     from trader.market.connection import ExchangeConnection
 
-    return ExchangeConnection(config.market, credentials=credentials, on_error=on_error, on_success=on_success)
+    return ExchangeConnection(
+        config.market, credentials=credentials, on_error=on_error, on_success=on_success, persistent=persistent
+    )
 
 
 def open_feed(config: Config, connection: ExchangeConnection | None = None, history_bars: int = 0) -> Feed:

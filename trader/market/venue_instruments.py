@@ -18,7 +18,7 @@ _DECIMAL_PLACES, _SIGNIFICANT_DIGITS, _TICK_SIZE = 2, 3, 4
 _FINEST = Decimal("1e-8")
 
 
-def instruments_of(client: Any, symbols: Sequence[str]) -> tuple[Instrument, ...]:
+def instruments_of(client: Any, symbols: Sequence[str], *, halted: bool = False) -> tuple[Instrument, ...]:
     """Return the instruments of symbols at a venue whose markets are loaded.
 
     Parameters
@@ -27,13 +27,15 @@ def instruments_of(client: Any, symbols: Sequence[str]) -> tuple[Instrument, ...
         With its markets loaded.
     symbols : sequence of str
         As in BTC/USDT.
+    halted : bool
+        Whether a symbol that is not traded now is taken as it is.
 
     Raises
     ------
     ConfigError
         Naming every symbol that is unknown, delisted or no spot market, with the nearest for an unknown one.
     """
-    problems = [problem for symbol in symbols if (problem := _objection(client, symbol))]
+    problems = [problem for symbol in symbols if (problem := _objection(client, symbol, halted))]
     if problems:
         raise ConfigError("\n".join(f"market.symbols: {problem}" for problem in problems))
     return tuple(_instrument(client.markets[symbol], client.precisionMode) for symbol in symbols)
@@ -45,7 +47,7 @@ def is_trading(client: Any, symbol: str) -> bool:
     return market is not None and market.get("active") is not False
 
 
-def _objection(client: Any, symbol: str) -> str | None:
+def _objection(client: Any, symbol: str, halted: bool) -> str | None:  # noqa: FBT001
     market = client.markets.get(symbol)
     venue = client.name or client.id
     if market is None:
@@ -53,7 +55,7 @@ def _objection(client: Any, symbol: str) -> str | None:
         return f"{venue} has no {symbol}" + (f"; did you mean {near[0]}?" if near else "")
     if not market.get("spot"):
         return f"{symbol} is a {market.get('type') or 'derivative'} market at {venue}; only spot is traded here"
-    if market.get("active") is False:
+    if market.get("active") is False and not halted:
         return f"{symbol} is not traded at {venue} any more, or is halted there: take it out of the list"
     return None
 

@@ -31,6 +31,8 @@ COMMANDS = [
     "backtest",
     "sweep",
     "check-strategy",
+    "download",
+    "doctor",
     "token",
     "schema",
 ]
