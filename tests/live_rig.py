@@ -30,7 +30,8 @@ from trader.state.segment import Segment
 from trader.strategy.base import Strategy
 
 MINUTE_NS = 60 * NS_PER_S
-START_MS = 1_704_067_200_000  # 2024-01-01T00:00Z
+#: candles begin in the present minute: a clock that is years off is refused
+START_MS = time.time_ns() // MINUTE_NS * 60_000
 
 
 class HandFeed(ExchangeFeed):
@@ -108,6 +109,7 @@ def live_config(venue: FakeVenue, **sections: Any) -> Config:
         "symbols": sections.pop("symbols", ["BTC/USDT"]),
         "timeframe": "1m",
         "stream": False,
+        "max_clock_skew_seconds": 86_400,
         "exchange_config": exchange_config,
         **sections.pop("market", {}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from trader.market.exchange_feed import ExchangeFeed
 from trader.units import plain
 
 log = logging.getLogger(__name__)
+
+#: pauses before an answer that was garbled is asked for again [s]
+GARBLED_PAUSES_S = (0.1, 0.5, 2.0)
 
 Records = npt.NDArray[np.void]
 
@@ -68,11 +72,15 @@ async def read_account(config: Config, connection: ExchangeConnection) -> Accoun
     """
     _refuse_impossible(config, connection)
     exactly(connection.rest)
-    with explained(connection.venue):
-        answer = await connection.call("fetch_balance", deadline_s=REQUEST_S)
-    balances = read_balances(answer)
-    if balances is None:
-        raise VenueError(f"{connection.venue}: the answer about balances was garbled")
+    for pause_s in (*GARBLED_PAUSES_S, None):
+        with explained(connection.venue):
+            answer = await connection.call("fetch_balance", deadline_s=REQUEST_S)
+        balances = read_balances(answer)
+        if balances is not None:
+            break
+        if pause_s is None:
+            raise VenueError(f"{connection.venue}: the answer about balances was garbled, or the account is empty")
+        await asyncio.sleep(pause_s)
     told: Mapping[str, Any] = answer.get("info") if isinstance(answer.get("info"), dict) else {}
     if told.get("canTrade") is False:
         raise ConfigError(f"credentials: the key may not trade on {connection.venue}: allow it spot trading there")

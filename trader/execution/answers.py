@@ -136,7 +136,9 @@ def read_trade(
 
 
 def read_balances(raw: Any) -> dict[str, Decimal] | None:
-    """Return what is held of each currency, free or not; None when the answer is garbled.
+    """Return what is held of each currency, free or not; None when the answer is garbled, or names no currency.
+
+    An answer without any currency is what ccxt makes of a garbled one, and must not pass for an account that is empty.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ def read_balances(raw: Any) -> dict[str, Decimal] | None:
     if not isinstance(totals, Mapping):
         return None
     found = {str(currency): amount_of(total) for currency, total in totals.items()}
-    return {currency: amount for currency, amount in found.items() if amount is not None}
+    return {currency: amount for currency, amount in found.items() if amount is not None} or None
 
 
 def amount_of(value: Any) -> Decimal | None:
