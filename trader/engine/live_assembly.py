@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from trader.core.live import warm_up_live
 from trader.domain.instrument import Instrument
 from trader.engine.live_desk import LiveDesk
 from trader.engine.venue_watch import VenueWatch
-from trader.errors import ConfigError, VenueError
+from trader.errors import ConfigError, Transient
 from trader.execution.answers import exactly, read_balances
 from trader.execution.capabilities import capabilities_of, missing
 from trader.execution.client_ids import ClientIds
@@ -32,9 +31,6 @@ from trader.market.exchange_feed import ExchangeFeed
 from trader.units import plain
 
 log = logging.getLogger(__name__)
-
-#: pauses before an answer that was garbled is asked for again [s]
-GARBLED_PAUSES_S = (0.1, 0.5, 2.0)
 
 Records = npt.NDArray[np.void]
 
@@ -67,20 +63,16 @@ async def read_account(config: Config, connection: ExchangeConnection) -> Accoun
     ConfigError
         When the keys are wrong or may not trade, the venue lacks what live trading needs, or a section asks for what
         spot can't do; each by name.
-    VenueError
-        When the venue's answer is of no use.
+    Transient
+        When the venue's answer is of no use now.
     """
     _refuse_impossible(config, connection)
     exactly(connection.rest)
-    for pause_s in (*GARBLED_PAUSES_S, None):
-        with explained(connection.venue):
-            answer = await connection.call("fetch_balance", deadline_s=REQUEST_S)
-        balances = read_balances(answer)
-        if balances is not None:
-            break
-        if pause_s is None:
-            raise VenueError(f"{connection.venue}: the answer about balances was garbled, or the account is empty")
-        await asyncio.sleep(pause_s)
+    with explained(connection.venue):
+        answer = await connection.call("fetch_balance", deadline_s=REQUEST_S)
+    balances = read_balances(answer)
+    if balances is None:
+        raise Transient(f"{connection.venue}: the answer about balances was garbled, or the account is empty")
     told: Mapping[str, Any] = answer.get("info") if isinstance(answer.get("info"), dict) else {}
     if told.get("canTrade") is False:
         raise ConfigError(f"credentials: the key may not trade on {connection.venue}: allow it spot trading there")
