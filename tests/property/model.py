@@ -12,7 +12,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import Any
 
+from tests.property.look import Past, Rule, correlation
+
 DAY_NS = 86_400 * 10**9
+SECOND_NS = 10**9
 
 
 def dec(value: float) -> Decimal:
@@ -50,6 +53,12 @@ class Rules:
     risk: Decimal = Decimal("0.01")
     allow_short: bool = True
     stale_ns: int = 10**18
+    max_together: Decimal | None = None
+    window: int = 8
+    threshold: float = 0.5
+    bar_s: int = 3_600
+    invalidations: list[Rule] = field(default_factory=list)
+    watched: bool = True
 
 
 @dataclass
@@ -64,6 +73,8 @@ class Position:
     trail: Decimal | None
     even: bool
     expires_ns: int | None
+    entered_ns: int = 0
+    rules: list[Rule] = field(default_factory=list)
 
 
 @dataclass
@@ -75,6 +86,7 @@ class Pending:
     reserved: Decimal
     stop: Decimal | None = None
     target: Decimal | None = None
+    rules: list[Rule] = field(default_factory=list)
 
 
 @dataclass
@@ -88,6 +100,7 @@ class Market:
     ranges: list[Fraction] = field(default_factory=list)
     last: Decimal | None = None
     mean: Fraction | None = None
+    past: Past = field(default_factory=Past)
 
     def atr(self, bars: int) -> Fraction | None:
         """Average true range: the mean of the first candles, then one part in `bars` of each that follows."""
@@ -198,6 +211,8 @@ class Model:
             trail=self.by_range(market, price, order.sign),
             even=False,
             expires_ns=time_ns + rules.hold_ns if rules.hold_ns else None,
+            entered_ns=time_ns,
+            rules=[*order.rules, *rules.invalidations],
         )
         self.cash -= order.sign * order.quantity * price + fee
         self.fees += fee
@@ -260,7 +275,9 @@ class Model:
     def note(self, kind: str, market: Market, reason: str, price: Decimal, quantity: Decimal) -> None:
         """Remember what happened."""
         slot = next(index for index, other in enumerate(self.symbols) if other is market)
-        self.events.append({"kind": kind, "slot": slot, "reason": reason, "price": price, "quantity": quantity})
+        self.events.append(
+            {"kind": kind, "slot": slot, "reason": reason, "price": price, "quantity": quantity, "rule": 0}
+        )
 
     # -- the event --------------------------------------------------------------------------
 
@@ -283,7 +300,24 @@ class Model:
             if market.position:
                 self.follow(market, high, low)
             market.mark = closed
+            market.past.closes.append((time_ns // SECOND_NS, float(closed)))
+            if market.position and market.pending is None:
+                self.invalidate(market, time_ns)
         self.finish(time_ns)
+
+    def invalidate(self, market: Market, time_ns: int) -> None:
+        """Ask for the end of a position of which a rule came true with a candle's close."""
+        held = market.position
+        number = market.past.broken(held.rules, time_ns // SECOND_NS, held.entered_ns // SECOND_NS)
+        if number:
+            self.ask_for_end(market, "invalidated", number)
+
+    def ask_for_end(self, market: Market, reason: str, rule: int = 0) -> None:
+        """Send an order for the whole position, because its plan says so."""
+        held = market.position
+        market.pending = Pending(-held.sign, held.quantity, reason, opening=False, reserved=Decimal(0))
+        self.note("requested", market, reason, market.mark, held.quantity)
+        self.events[-1]["rule"] = rule
 
     def fill_close(self, market: Market, opened: Decimal, time_ns: int) -> None:
         """Fill an order that reduces."""
@@ -346,8 +380,13 @@ class Model:
         for market in self.symbols:
             held = market.position
             if held and held.expires_ns is not None and held.expires_ns <= time_ns and market.pending is None:
-                market.pending = Pending(-held.sign, held.quantity, "time", opening=False, reserved=Decimal(0))
-                self.note("requested", market, "time", market.mark, held.quantity)
+                self.ask_for_end(market, "time")
+            if held and market.pending is None:
+                age_ns = time_ns - held.entered_ns
+                old = [n for n, rule in enumerate(held.rules, 1) if rule.kind == "age over"]
+                old = [n for n in old if age_ns > held.rules[n - 1].frame_s * SECOND_NS]
+                if old:
+                    self.ask_for_end(market, "invalidated", old[0])
 
     # -- orders -----------------------------------------------------------------------------
 
@@ -356,12 +395,29 @@ class Model:
         held = self.symbols[slot].position
         self.symbols[slot].pending = Pending(-held.sign, held.quantity, reason, opening=False, reserved=Decimal(0))
 
-    def order_entry(self, slot: int, sign: int, lots: int, stop: float, target: float) -> None:
+    def together(self, market: Market, sign: int) -> Decimal:
+        """Return the exposure of other symbols that would move with a position in this one."""
+        total = Decimal(0)
+        for other in self.symbols:
+            order, held = other.pending, other.position
+            entering = order if order and order.opening else None
+            if other is market or not (held or entering):
+                continue
+            last_s = market.past.closes[-1][0]
+            alike = correlation(market.past, other.past, last_s, self.rules.bar_s, self.rules.window)
+            if alike is None or sign * (held or entering).sign * alike >= self.rules.threshold:
+                total += held.quantity * other.mark if held else Decimal(0)
+                total += entering.reserved if entering else Decimal(0)
+        return total
+
+    def order_entry(
+        self, slot: int, sign: int, lots: int, stop: float, target: float, rules: list[Rule] | None = None
+    ) -> None:
         """Send an entry."""
         quantity = lots * self.rules.lot
         cost = quantity * self.symbols[slot].mark * (1 + self.rules.slippage) * (1 + self.rules.fee)
         levels = [None if math.isnan(level) else dec(level) for level in (stop, target)]
-        self.symbols[slot].pending = Pending(sign, quantity, "signal", True, cost, *levels)
+        self.symbols[slot].pending = Pending(sign, quantity, "signal", True, cost, *levels, rules or [])
 
     def check(self, slot: int, sign: int, confidence: float, stop: float) -> tuple[set[str], Decimal]:
         """Return the names of the broken limits and the size in lots, before it is cut to whole ones."""
@@ -397,12 +453,15 @@ class Model:
         unit = price * (1 + rules.slippage) * (1 + rules.fee)
         free = equity - gross
         size = min(rules.risk * equity / abs(price - level), symbol_room / price, gross_room / price, free / unit)
+        rooms = {"symbol_exposure": symbol_room, "gross_exposure": gross_room}
+        if rules.max_together is not None:
+            rooms["correlated"] = rules.max_together * equity - exposure - self.together(market, sign)
+            size = min(size, rooms["correlated"] / price)
         lots = max(size / rules.lot, Decimal(0))
         smallest = max(int((rules.min_notional / price / rules.lot).to_integral_value(ROUND_CEILING)), 1)
         if lots.to_integral_value(ROUND_FLOOR) < smallest:
             broken.add("min_notional")
             quantity = smallest * rules.lot
-            rooms = {"symbol_exposure": symbol_room, "gross_exposure": gross_room}
             broken |= {name for name, room in rooms.items() if quantity * price > room}
             if quantity * unit > free:
                 broken.add("free_capital")

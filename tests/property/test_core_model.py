@@ -10,12 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.look import Rule
 from tests.property.model import Model, Rules
 from trader.codes import CoreEvent, Halt, Reason, limit_names
 from trader.core import kernels
-from trader.core.records import CANDLE, fund, new_desk, new_events, new_slots
+from trader.core.correlation import correlate, keep_closes
+from trader.core.records import CANDLE, fund, new_closes, new_desk, new_events, new_slots
+from trader.core.rulebook import write_gauges, write_rules
+from trader.domain.invalidation import Gauge, Invalidation, parse
+from trader.units import timeframe_ns
 
-START_NS = 1_704_325_800 * 10**9  # 2024-01-03T23:50:00Z
+START_NS = 1_704_322_800 * 10**9  # 2024-01-03T23:00:00Z
 STEP_NS = 3_600 * 10**9  # a day rolls two or three times in a run
 NOISE = Decimal("1e-9")
 KINDS = {
@@ -60,6 +65,13 @@ class Core:
         self.slots["min_notional"] = float(rules.min_notional)
         self.slots["fee_rate_frac"] = float(rules.fee)
         self.slots["slippage_frac"] = float(rules.slippage)
+        limits["bar_ns"] = STEP_NS
+        limits["max_correlated_exposure_frac"] = math.nan if rules.max_together is None else float(rules.max_together)
+        limits["correlation_threshold"] = rules.threshold
+        write_rules(limits[0], [in_words(rule) for rule in rules.invalidations])
+        for slot in self.slots:
+            write_gauges(slot, GAUGES if rules.watched or rules.invalidations else ())
+        self.closes = new_closes(count, rules.window)
         self.events: list[dict[str, object]] = []
 
     @property
@@ -72,6 +84,7 @@ class Core:
         rows = np.zeros(len(candles), CANDLE)
         for row, (slot, (o, h, low, c, open_ns)) in enumerate(sorted(candles.items())):
             rows[row] = (slot, open_ns, open_ns + STEP_NS, o, h, low, c, 1.0)
+        keep_closes(self.closes, rows, 0, len(rows), STEP_NS)
         count = kernels.on_candles(self.desk, self.slots, rows, 1, self.buffer)
         assert count >= 0
         for event in self.buffer[:count]:
@@ -83,6 +96,7 @@ class Core:
                         "reason": Reason(int(event["reason"])).name.lower(),
                         "ticks": int(event["ticks"]),
                         "lots": int(event["lots"]),
+                        "rule": int(event["rule"]),
                     }
                 )
 
@@ -91,9 +105,36 @@ class Core:
         mark = float(self.slots[slot]["mark_price"])
         self.desk["gate"] = (1, 2, 2)
         self.desk["request"] = (slot, sign, confidence, 0.0, mark, stop, math.nan, int(self.account["event_ns"]))
+        correlate(self.desk, self.slots, self.closes, slot)
         kernels.check_entry(self.desk, self.slots)
         verdict = self.desk["verdict"][0]
         return set(limit_names(int(verdict["mask"]))), int(verdict["lots"])
+
+
+#: what rules of the tests may look at
+GAUGES = (Gauge.of("2h", 3), Gauge.of("", 4))
+
+
+def in_words(rule: Rule) -> Invalidation:
+    """Return a rule of the model as one of the core."""
+    if rule.kind == "age over":
+        return parse(f"age over {rule.frame_s}s")
+    what = rule.kind.replace("RSI", f"RSI({rule.period})")
+    return parse(f"{what} {rule.level!r}" + (f" on {rule.frame_s}s" if rule.frame_s else ""))
+
+
+def some_rules(random: np.random.Generator, price: float) -> list[Rule]:
+    """Return up to four rules, about prices near this one."""
+    hour = timeframe_ns("1h") // 10**9
+    every = [
+        Rule("close below", round(price * 0.985, 4), int(random.choice([0, 3 * hour, 7 * 24 * hour]))),
+        Rule("close above", round(price * 1.02, 4), int(random.choice([0, hour, 4 * hour]))),
+        Rule("RSI below", 28.5, 2 * hour, 3),
+        Rule("RSI above", 71.5, 0, 4),
+        Rule("age over", 0.0, int(random.choice([hour, 9 * hour]))),
+    ]
+    random.shuffle(every)
+    return every[: int(random.integers(0, 5))]
 
 
 @st.composite
@@ -123,6 +164,11 @@ def rule_sets(draw: st.DrawFn) -> Rules:
         max_gross=draw(st.sampled_from([Decimal("0.4"), Decimal(1)])),
         max_drawdown=draw(st.sampled_from([0.01, 0.2])),
         allow_short=draw(st.booleans()),
+        max_together=draw(st.sampled_from([None, Decimal("0.25"), Decimal("0.6")])),
+        watched=draw(st.booleans()),
+        window=draw(st.sampled_from([6, 13])),
+        threshold=draw(st.sampled_from([0.2, 0.5])),
+        invalidations=draw(st.sampled_from([[], [Rule("RSI above", 74.5, 7200, 3)], [Rule("age over", 0.0, 36_000)]])),
     )
 
 
@@ -198,6 +244,7 @@ def compare(core: Core, model: Model) -> None:
             "reason": event["reason"],
             "ticks": int(event["price"] / model.rules.tick),
             "lots": int(event["quantity"] / model.rules.lot),
+            "rule": event["rule"],
         }
         for event in model.events
     ]
@@ -238,4 +285,6 @@ def test_core_random_market_agrees_with_plain_model(data: st.DataObject) -> None
         assert int(size * (1 - NOISE)) <= lots <= int(size * (1 + NOISE))
         if not broken:
             kernels.place(core.desk, core.slots, slot, sign * lots, 1, int(Reason.SIGNAL), 0, stop, math.nan)
-            model.order_entry(slot, sign, lots, stop, math.nan)
+            rules_of = some_rules(wishes, float(market.mark)) if rules.watched else []
+            write_rules(core.slots[slot], [in_words(rule) for rule in rules_of])
+            model.order_entry(slot, sign, lots, stop, math.nan, rules_of)

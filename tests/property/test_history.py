@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.test_core_model import Core, markets, rule_sets
+from tests.property.test_core_model import Core, in_words, markets, rule_sets, some_rules
 from trader.core import kernels
-from trader.core.history import Log, Opinions, Tape, cycle, finished, new_log, open_gate, play
+from trader.core.history import Log, Opinions, Tape, cycle, finished, new_log, open_gate, order_of, play
 from trader.core.records import CANDLE
+from trader.core.rulebook import pack
 
 STEP_NS = 3_600 * 10**9
 PROPERTY = settings(max_examples=60)
@@ -50,6 +51,19 @@ def in_full(core: Core, tape: Tape, opinions: Opinions, log: Log, interval_ns: i
     return np.concatenate(told)
 
 
+def rules_of(
+    direction: np.ndarray, close: np.ndarray, random: np.random.Generator, *, some: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rules for what opens something, as a strategy's opinions bring them; none at all now and then."""
+    orders, rules = [], []
+    for row, strategy in zip(*np.nonzero(direction.T), strict=True):
+        price = close[row] if math.isfinite(close[row]) else 100.0
+        for rule in some_rules(random, float(price)) if some else ():
+            orders.append(order_of(int(row), int(strategy), len(direction)))
+            rules.append(in_words(rule))
+    return np.array(orders, np.int64), pack(rules)
+
+
 @PROPERTY
 @given(data=st.data())
 def test_history_short_cut_changes_nothing(data: st.DataObject) -> None:
@@ -66,17 +80,20 @@ def test_history_short_cut_changes_nothing(data: st.DataObject) -> None:
     spoiled = tape.rows["high"] if data.draw(st.booleans()) else np.zeros(0)
     if len(spoiled):
         spoiled[random.random(len(spoiled)) < 0.02] = data.draw(st.sampled_from([math.nan, 0.0, math.inf]))
+    direction = np.where(random.random(shape) < share, said, 0).astype(np.int8)
     opinions = Opinions(
-        np.where(random.random(shape) < share, said, 0).astype(np.int8),
+        direction,
         random.choice([0.5, 0.8, 0.9], size=shape),
         np.full((strategies, 1), math.nan),
         np.full((strategies, 1), math.nan),
         (random.random((strategies, count)) < 0.8).astype(np.uint8),
+        *rules_of(direction, tape.rows["close"], random, some=rules.watched),
     )
     interval_ns = data.draw(st.sampled_from([STEP_NS // 7, STEP_NS, 3 * STEP_NS]))
     max_new = data.draw(st.integers(1, 2))
     whole, short = Core(rules, count), Core(rules, count)
-    logs = [new_log(tape, strategies, count, int(tape.rows["open_ns"][0]), interval_ns) for _ in range(2)]
+    begun_ns, bars = int(tape.rows["open_ns"][0]), rules.window
+    logs = [new_log(tape, strategies, count, begun_ns, interval_ns, correlation_bars=bars) for _ in range(2)]
     expected = in_full(whole, tape, opinions, logs[0], interval_ns, max_new)
     told = []
     while not finished(tape, logs[1]):
