@@ -144,7 +144,7 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
     """
     config = context.config
     symbols = tuple(config.market.symbols)
-    bound = bind_strategies(config)
+    bound = bind_strategies(config, context.paths.data_dir)
     gauges = gauges_of(config, strategy_gauges(bound))
     watch = VenueWatch(config.recovery) if config.market.source == "exchange" else None
     credentials = resolve_credentials(config.credentials) if config.engine.enable_trading else None
