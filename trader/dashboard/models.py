@@ -411,7 +411,8 @@ class DecisionsDocument(Paged):
 
 
 Point = Annotated[
-    tuple[int, float, float], Field(description="Market time [ms], equity, drawdown as a fraction of the peak.")
+    list[float],
+    Field(min_length=3, max_length=3, description="Market time [ms], equity, drawdown as a fraction of the peak."),
 ]
 
 
@@ -422,8 +423,12 @@ class EquityDocument(Document):
 
 
 Bar = Annotated[
-    tuple[int, float, float, float, float, float],
-    Field(description="Open time [ms], open, high, low, close [quote per base], volume [base]."),
+    list[float],
+    Field(
+        min_length=6,
+        max_length=6,
+        description="Open time [ms], open, high, low, close [quote per base], volume [base].",
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ the same, because it is made of these models.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,15 @@ LIMITS = tuple((limit.name or "").lower() for limit in Limit)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return text
+
+    return check
+
+
 class Arguments(BaseModel):
     """No argument at all."""
 
@@ -112,8 +122,12 @@ class DecisionsQuery(Listing):
     symbol: Symbol | None = None
     since: Moment | None = None
     until: Moment | None = None
-    decided: Annotated[str, Field(json_schema_extra={"enum": list(DECIDED)})] | None = None
-    broken: Annotated[str, Field(json_schema_extra={"enum": list(LIMITS)})] | None = None
+    decided: (
+        Annotated[str, AfterValidator(_one_of(DECIDED)), Field(json_schema_extra={"enum": list(DECIDED)})] | None
+    ) = None
+    broken: Annotated[str, AfterValidator(_one_of(LIMITS)), Field(json_schema_extra={"enum": list(LIMITS)})] | None = (
+        None
+    )
     acted: bool = Field(default=False, description="Only those that ordered something, or would have.")
     before: Id | None = None
 

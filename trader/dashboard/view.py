@@ -27,6 +27,7 @@ from trader.codes import (
     WorkerState,
 )
 from trader.config.sections import Config
+from trader.core.rulebook import rules_of
 from trader.dashboard.source import Sample
 from trader.units import timeframe_ns
 
@@ -299,7 +300,7 @@ def position_view(symbol: str, slot: Any, now_ns: int, strategies: list[str]) ->
         "to_target_frac": _known(target / mark - 1) if mark > 0 else None,
         "expires": format_utc(expires_ns, "seconds") if expires_ns else None,
         "expires_in_s": max(0, expires_ns - now_ns) / NS_PER_S if expires_ns else None,
-        "rules": [],
+        "rules": [str(rule) for rule in rules_of(slot)],
         "tick_size": float(slot["tick_size"]),
         "lot_size": float(slot["lot_size"]),
         "pending": _pending(slot),

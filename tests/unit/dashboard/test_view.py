@@ -235,7 +235,7 @@ def test_health_stale_data_is_a_problem(stage: Stage) -> None:
     stage.publish()
     sample = Source(StateReader(stage.paths)).sample()
     later = Sample(
-        boot_ns=sample.boot_ns + 30 * NS_PER_S, utc_ns=sample.utc_ns, service=sample.service, workers=sample.workers,
+        boot_ns=sample.boot_ns + 3630 * NS_PER_S, utc_ns=sample.utc_ns, service=sample.service, workers=sample.workers,
         beats=sample.beats, book=sample.book, limits=sample.limits, engine_up=True,
         lease_until_ns=2**62, clear_until_ns=2**62,
     )  # fmt: skip

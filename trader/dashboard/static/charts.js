@@ -9,8 +9,8 @@ const DAY_S = 86400;
 const EMPTY = {
   equity: "The curve begins with the first closed candle.",
   candles: "No candles to show for this symbol: they come with the market's first candle, or from the files of market.candles.",
-  days: "No closed position yet: each UTC day with one gets a bar.",
-  symbols: "No closed position yet: each symbol with one gets a bar.",
+  days: "No position was closed in this range: each UTC day with one gets a bar.",
+  symbols: "No position was closed in this range: each symbol with one gets a bar.",
 };
 const LABELS = { equity: "Equity and drawdown", candles: "Candles", days: "Profit by UTC day", symbols: "Profit by symbol" };
 
@@ -117,7 +117,8 @@ export class Charts {
   // Called with each frame: what is not pushed is asked for again now and then, while it is looked at.
   follow(marketMs) {
     this.marketMs = marketMs ?? this.marketMs;
-    if (this.kind === "equity" || document.hidden || Date.now() - (this.loadedAt ?? 0) < 5000) return;
+    const every = this.kind === "equity" ? 60000 : 5000;
+    if (document.hidden || Date.now() - (this.loadedAt ?? 0) < every) return;
     this.loadedAt = Date.now();
     this.load();
   }

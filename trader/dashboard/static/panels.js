@@ -168,7 +168,7 @@ function fillTrip(row, t) {
   two(cells[1], t.symbol, t.strategy || t.side);
   pill(cells[2], words(t.reason), EXITS[t.reason] ?? "");
   attribute(cells[2], "title", t.note ?? "");
-  text(cells[3], `${loosePrice(t.entry_price)} → ${loosePrice(t.exit_price)}`);
+  two(cells[3], loosePrice(t.entry_price), `→ ${loosePrice(t.exit_price)}`);
   text(cells[4], duration(t.held_s));
   two(cells[5], signedMoney(t.pnl), signedPercent(t.pnl_frac), tone(t.pnl));
 }
