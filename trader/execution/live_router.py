@@ -123,6 +123,8 @@ class LiveRouter(OrderRouter):
         self._leaving = ledger.leaving()
         self._refused: dict[str, tuple[int, float]] = {}  # exits refused in a row, and when to try again
         self._sweeping: set[str] = set()
+        #: entries that the venue never had, and that wait for the fence before they are sent again
+        self.parked: set[int] = set()
         self._core_events = new_events(1)
         self._differences = dict.fromkeys(self._symbols, 0)
         self.count_differences()
@@ -290,8 +292,13 @@ class LiveRouter(OrderRouter):
     def _absent(self, order: Order, note: str) -> None:
         if order.state is OrderState.SUBMITTED:
             order = self.tracker.step(order.order_id, OrderEvent.LOSE_ANSWER, self._now_ns(), note=note)
-        if order.state is not OrderState.UNKNOWN:
+        if order.state is not OrderState.UNKNOWN or order.order_id in self.parked:
             return
+        self.parked.add(order.order_id)
+        self._send_again(order)
+
+    def _send_again(self, order: Order) -> None:
+        """Send an order again that the venue never had; an entry waits for the fence, and not for ever."""
         slot = self._symbols.index(order.symbol)
         if order.kind is OrderKind.PROTECT:
             wanted = False  # a new one is made, from what is held then
@@ -299,13 +306,15 @@ class LiveRouter(OrderRouter):
             wanted = self._sellable(slot) == order.quantity
         else:
             fresh = self._now_ns() - order.created_ns <= self.timeout_s * 1e9
-            wanted = fresh and order.symbol not in self._leaving and self.entries_pass()
+            wanted = fresh and order.symbol not in self._leaving
+            if wanted and not self.entries_pass():
+                return
+        self.parked.discard(order.order_id)
         if wanted:
-            log.info("order %s: %s; it is sent again", order.client_order_id, note)
-            order = self.tracker.step(order.order_id, OrderEvent.SUBMIT, self._now_ns())
-            self._exchange.submit_again(order)
+            log.info("order %s: the venue never had it, it is sent again", order.client_order_id)
+            self._exchange.submit_again(self.tracker.step(order.order_id, OrderEvent.SUBMIT, self._now_ns()))
         else:
-            self._over(self.tracker.step(order.order_id, OrderEvent.NOT_FOUND, self._now_ns(), note=note))
+            self._over(self.tracker.step(order.order_id, OrderEvent.NOT_FOUND, self._now_ns()))
 
     def _over(self, order: Order) -> None:
         self._take_back(order)
@@ -540,6 +549,8 @@ class LiveRouter(OrderRouter):
 
     def pursue(self) -> None:
         """Do in each symbol what is to be done now."""
+        for number in sorted(self.parked):
+            self._send_again(self.tracker.get(number))
         for slot in range(len(self._symbols)):
             self._pursue(slot)
         self._block()

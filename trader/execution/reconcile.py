@@ -236,7 +236,7 @@ class Reconciler:
     def _compare_live(self, picture: Picture, result: Comparison) -> None:
         standing = {found.venue_order_id for found in picture.open_orders}
         for order in self._router.tracker.live():
-            if order.state is OrderState.INTENDED:
+            if order.state is OrderState.INTENDED or order.order_id in self._router.parked:
                 continue
             if order.state in _STANDING and order.venue_order_id in standing:
                 continue
@@ -248,7 +248,9 @@ class Reconciler:
         moving = [
             order
             for order in self._router.tracker.live()
-            if order.kind is not OrderKind.PROTECT and order.state is not OrderState.INTENDED
+            if order.kind is not OrderKind.PROTECT
+            and order.state is not OrderState.INTENDED
+            and order.order_id not in self._router.parked
         ]
         return not moving and picture.fills == self._ledger.fill_count
 

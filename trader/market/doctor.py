@@ -210,6 +210,7 @@ async def examine_account(connection: ExchangeConnection, config: Config) -> Asy
     try:
         with explained(connection.venue):
             balance = await connection.call("fetch_balance", deadline_s=BALANCE_S)
+        _refuse_garbled(connection, balance)
     except TraderError as error:
         yield failed("keys", error)
         return
@@ -223,6 +224,12 @@ async def examine_account(connection: ExchangeConnection, config: Config) -> Asy
     yield ok("balance", f"{plain(free)} {config.quote} are free")
     capital = free if config.engine.enable_trading else exact(config.initial_capital)
     yield _examine_minima(connection, config, capital, "the free balance" if capital is free else "initial_capital")
+
+
+def _refuse_garbled(connection: ExchangeConnection, balance: Any) -> None:
+    # what ccxt makes of an answer without content must not pass for an account without money
+    if not isinstance(balance, dict) or not balance.get("info"):
+        raise Transient(f"{connection.venue}: the answer about balances was garbled")
 
 
 async def _examine_rights(connection: ExchangeConnection, balance: Any) -> AsyncIterator[Finding]:

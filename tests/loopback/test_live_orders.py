@@ -1,0 +1,323 @@
+"""Real orders on the fake venue: the engine's whole way, with every fault that an order can meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.order_campaign import judge
+from tests.live_rig import MINUTE_NS, START_MS, LiveRig, Told, flat_candles, live_config
+from tests.loopback.venue import FakeVenue
+from trader.codes import Direction, Halt
+from trader.ledger.audit import audit
+from trader.state.paths import InstancePaths
+
+BASE_NS = START_MS * 1_000_000
+Story = Callable[[FakeVenue, LiveRig], Awaitable[None]]
+
+
+class Minutes:
+    """Puts candles in, one minute after the other."""
+
+    def __init__(self) -> None:
+        self.now_ns = BASE_NS
+
+    async def play(
+        self, rig: LiveRig, says: Direction = Direction.HOLD, *, prices: Any = (100.0, 100.05, 99.95, 100.0)
+    ):
+        """Put in the next candle of BTC, and wait until the engine has processed it."""
+        self.now_ns += MINUTE_NS
+        time_ns = self.now_ns
+        Told.says[time_ns] = says
+        rig.feed.put(time_ns, (0, *prices))
+        await rig.until(lambda: int(rig.account["event_ns"]) >= time_ns)
+
+
+def tell(folder: Path, story: Story, *, venue: dict[str, Any] | None = None, **sections: Any) -> None:
+    """Run a story with an engine on a venue, then hold ledger, venue and shared memory against each other."""
+    Told.says = {}
+    settings = {"balances": {"USDT": 10_000, "BNB": 10}, **(venue or {})}
+    candles = {"BTC/USDT": flat_candles(), "BNB/USDT": flat_candles(500.0)}
+
+    async def run(place: FakeVenue) -> None:
+        sections.setdefault("recovery", {"error_cooldown_seconds": 0.05})
+        rig = LiveRig(folder, live_config(place, **sections))
+        await rig.start()
+        await story(place, rig)
+        await rig.until(rig.is_covered)
+        await rig.stop()
+
+    with FakeVenue(candles, **settings) as place:
+        asyncio.run(run(place))
+        assert [text for text in judge(folder, place) if not text.startswith("intended")] == []
+
+
+async def buy(rig: LiveRig, minutes: Minutes) -> Any:
+    """Buy, and wait for the stop that stands behind it; return the holding."""
+    await minutes.play(rig, Direction.LONG)
+    await rig.until(lambda: rig.parts.ledger.books.holdings)
+    await rig.until(rig.is_covered)
+    return rig.parts.ledger.books.holdings["BTC/USDT"]
+
+
+async def sell(rig: LiveRig, minutes: Minutes) -> None:
+    """Sell by the strategy's word, and wait until nothing is left on the way."""
+    await minutes.play(rig, Direction.FLAT)
+    await rig.until(lambda: not rig.parts.ledger.books.holdings)
+    await rig.until(rig.is_covered)
+
+
+def test_round_trip_leaves_exact_books_and_nothing_behind(tmp_path):
+    """Bought, protected for what is held after the fee, sold; three orders, each accepted once."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        (stop,) = venue.books.open_orders
+        assert (stop.kind, stop.quantity) == ("STOP_LOSS", held.quantity)
+        assert stop.stop_price == Decimal(95)
+        await sell(rig, minutes)
+        assert venue.books.open_orders == []
+        assert sorted(venue.submissions.values()) == [1, 1, 1]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [
+        ("drop_after", {}),
+        ("garbage_json", {"text": "{}"}),
+        ("truncated_body", {"how": "json"}),
+        ("error_5xx_accepted", {"status": 504}),
+    ],
+)
+def test_answer_that_is_lost_does_not_buy_twice(tmp_path, action, params):
+    """The entry stands at the venue, and its answer never came: it is looked up, not sent again."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        venue.script.add("submit", action, **params)
+        held = await buy(rig, Minutes())
+        entries = [order for order in venue.books.by_client_id.values() if order.buys]
+        assert len(entries) == 1
+        assert held.quantity == Decimal("19.98")
+
+    tell(tmp_path, story)
+
+
+def test_request_that_never_arrived_is_sent_again_with_the_same_id(tmp_path):
+    """The venue is asked, says that it never heard of it, and gets it again under the same name."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        venue.script.add("submit", "drop_before")
+        await buy(rig, Minutes())
+        sent = [request["params"]["newClientOrderId"] for request in venue.asked("submit")]
+        assert sent[0] == sent[1]
+
+    tell(tmp_path, story)
+
+
+def test_stop_that_the_venue_executes_closes_the_position(tmp_path):
+    """The price falls through the stop at the venue: the ledger has the fill and its reason, nothing is sold twice."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        await buy(rig, Minutes())
+        venue.matching.markets["BTC/USDT"].price = Decimal(94)
+        venue.ask(lambda: venue.matching.move("BTC/USDT", Decimal(100), gap=True))
+        rig.parts.live.venue.hint_all()
+        rig.parts.live.deliver()
+        await rig.until(lambda: not rig.parts.ledger.books.holdings)
+        assert venue.books.open_orders == []
+
+    tell(tmp_path, story)
+
+
+def test_software_stop_ends_the_position_when_the_venue_has_none(tmp_path):
+    """Without a stop at the venue the price between two candles is enough."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await minutes.play(rig, Direction.LONG)
+        await rig.until(lambda: rig.parts.ledger.books.holdings)
+        assert venue.books.open_orders == []
+        rig.feed.prices[0] = 94.9
+        await rig.until(lambda: not rig.parts.ledger.books.holdings)
+        rig.feed.prices.clear()
+
+    tell(tmp_path, story, execution={"protective_stop": False})
+
+
+def test_partial_fills_are_each_booked_and_the_stop_covers_them_all(tmp_path):
+    """Three trades, one order, one stop for the sum."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        venue.script.add("submit", "partial_fills", pieces=3)
+        held = await buy(rig, Minutes())
+        assert held.quantity == Decimal("19.98")
+        assert len(venue.books.trades) == 3
+
+    tell(tmp_path, story)
+
+
+def test_cancel_that_a_fill_raced_sells_only_what_is_left(tmp_path):
+    """Half of the stop fills while it is taken back: the exit sells the other half."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        venue.script.add("cancel", "fill_races_cancel", part=0.5)
+        await sell(rig, minutes)
+        assert venue.books.balances.get("BTC", Decimal(0)) < Decimal("0.00002")
+
+    tell(tmp_path, story)
+
+
+def test_fee_in_a_third_currency_is_in_its_balance(tmp_path):
+    """A fee in BNB leaves the whole quantity, and the BNB that the account had less the fee."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        assert held.quantity == Decimal(20)
+        await sell(rig, minutes)
+        assert rig.parts.ledger.books.balance("BNB") < 10
+
+    tell(tmp_path, story, venue={"fee_currency": "BNB"})
+
+
+def test_unexplained_balance_is_adopted_and_blocks_until_it_is_accepted(tmp_path):
+    """Somebody takes half of the position away: it shrinks, nothing is invented, entries wait for the owner."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        held = await buy(rig, Minutes())
+
+        def take() -> None:
+            (stop,) = venue.matching.open_orders("BTC/USDT")
+            venue.matching.cancel(stop)
+            venue.matching.account.holdings["BTC"].free -= Decimal(10)
+            venue.matching.account.given["BTC"] += Decimal(10)
+
+        venue.ask(take)
+        rig.feed.reconnects += 1
+        await rig.until(lambda: rig.parts.live.router.differences)
+        books = rig.parts.ledger.books
+        assert books.holdings["BTC/USDT"].quantity == held.quantity - 10
+        assert books.balance("BTC") == held.quantity - 10
+        assert rig.slots["blocked"][0] > 0
+        record = rig.parts.publisher.venue[0]
+        assert (record["differences"], record["blocked"]) == (1, 1)
+        assert len((await rig.service.command("accept", {}))["accepted"]) == 1
+        assert rig.slots["blocked"][0] == 0
+
+    tell(tmp_path, story)
+
+
+def test_deposit_is_adopted_as_a_balance_and_never_traded(tmp_path):
+    """Coins that nobody bought here are no position: they would be sold by its stop."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        def give() -> None:
+            venue.matching.account.holdings["BTC"].free += Decimal(3)
+            venue.matching.account.given["BTC"] -= Decimal(3)
+
+        venue.ask(give)
+        rig.feed.reconnects += 1
+        await rig.until(lambda: rig.parts.live.router.differences)
+        assert rig.parts.ledger.books.balance("BTC") == 3
+        assert not rig.parts.ledger.books.holdings
+        minutes = Minutes()
+        await minutes.play(rig, Direction.LONG)
+        assert venue.asked("submit") == [], "entries are blocked"
+        await rig.service.command("accept", {"symbol": "BTC/USDT"})
+
+    tell(tmp_path, story)
+
+
+def test_breaker_halts_entries_and_lets_exits_pass(tmp_path):
+    """Rate limited: no entry until the venue answers again; what is held can be sold all the while."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        import ccxt
+
+        rig.parts.watch.on_error(ccxt.RateLimitExceeded("as a test says"))
+        await rig.until(lambda: rig.parts.engine.halts & Halt.BREAKER)
+        await sell(rig, minutes)
+        assert rig.parts.engine.halts & Halt.BREAKER
+
+    tell(tmp_path, story, recovery={"error_cooldown_seconds": 600.0})
+
+
+def test_stray_order_with_our_name_is_taken_back(tmp_path):
+    """An order that the ledger does not know, in our name, open at the venue: it is canceled, not adopted."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        prefix = rig.parts.live.router._ids.prefix  # noqa: SLF001
+        await rig.parts.connection.call(
+            "create_order", "BTC/USDT", "limit", "buy", "1", "50", deadline_s=5.0, clientOrderId=f"{prefix}99"
+        )
+        rig.feed.reconnects += 1
+        await rig.until(lambda: not venue.books.open_orders)
+
+    folder = tmp_path / "stray"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match="lacks"):
+        tell(folder, story)
+
+
+def test_restart_with_a_position_keeps_it_and_its_stop(tmp_path):
+    """Killed without a word, started again: the same position, the same stop, nothing sent."""
+    Told.says = {}
+    with FakeVenue({"BTC/USDT": flat_candles()}, balances={"USDT": 10_000}) as venue:
+
+        async def run() -> None:
+            rig = LiveRig(tmp_path, live_config(venue))
+            await rig.start()
+            minutes = Minutes()
+            held = await buy(rig, minutes)
+            await rig.crash()
+            sent = len(venue.asked("submit"))
+            again = LiveRig(tmp_path, rig.config)
+            again.generation = rig.generation
+            await again.start()
+            await again.until(again.is_covered)
+            assert again.parts.ledger.books.holdings["BTC/USDT"].quantity == held.quantity
+            assert len(venue.asked("submit")) == sent
+            await again.stop()
+
+        asyncio.run(run())
+        paths = InstancePaths(tmp_path, tmp_path / "run-folder", tmp_path / "logs")
+        assert [str(item) for item in audit(paths).differences] == []
+
+
+def test_account_without_money_is_refused_by_name(tmp_path):
+    """Less than the smallest order: nothing starts."""
+    from trader.errors import ConfigError
+
+    with FakeVenue({"BTC/USDT": flat_candles()}, balances={"USDT": 2}) as venue:
+
+        async def run() -> None:
+            await LiveRig(tmp_path, live_config(venue)).start()
+
+        with pytest.raises(ConfigError, match="USDT"):
+            asyncio.run(run())
+
+
+@pytest.mark.parametrize(("section", "values"), [("risk", {"allow_short": True}), ("risk", {"leverage": 2})])
+def test_what_spot_can_not_do_is_refused_by_name(tmp_path, section, values):
+    """Short positions and borrowed money."""
+    from trader.errors import ConfigError
+
+    with FakeVenue({"BTC/USDT": flat_candles()}) as venue:
+
+        async def run() -> None:
+            await LiveRig(tmp_path, live_config(venue, **{section: values})).start()
+
+        with pytest.raises(ConfigError, match=f"{section}.{next(iter(values))}"):
+            asyncio.run(run())
