@@ -97,6 +97,8 @@ class Picky(Steady):
         """Refuse the unlucky limit."""
         if config.risk.max_open_positions == UNLUCKY:
             raise ConfigError(f"{UNLUCKY} positions bring bad luck")
+        if config.strategies[0].use == "unheard_of":
+            raise ConfigError("strategies.0.use: there is no strategy 'unheard_of'")
         super().prepare(config, epoch)
 
 

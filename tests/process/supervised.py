@@ -90,6 +90,18 @@ class Supervised:
         """What it wrote so far."""
         return self.log.read_text(errors="replace")
 
+    def events(self, name: str, at_least: int = 1) -> list[dict[str, Any]]:
+        """Return the facts of every event of one name, oldest first, once so many have been written."""
+
+        def look() -> list[dict[str, Any]] | None:
+            text = (self.paths.log_dir / "structured.jsonl").read_text(encoding="utf-8")
+            found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            facts = [document.get("fields", {}) for document in found if document.get("event") == name]
+            return facts if len(facts) >= at_least else None
+
+        wanted: list[dict[str, Any]] = eventually(look, f"{at_least} events {name}\n{self.text}")
+        return wanted
+
     def ask(
         self, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def reload(arguments: Namespace) -> int:
     if arguments.wait:
         changed, restarted = result.get("changed") or [], result.get("restarted") or []
         lines = [*(f"in force: {change}" for change in changed), *(f"restarted: {role}" for role in restarted)]
-        words = "\n".join(lines) or "nothing has changed"
+        warnings = [f"warning: {warning}" for warning in result.get("warnings") or []]
+        words = "\n".join([*(lines or ["nothing has changed"]), *warnings])
     else:
         words = "reload asked for; the log tells what became of it (or use --wait)"
     emit(result, words, as_json=arguments.json)

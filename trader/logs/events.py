@@ -20,15 +20,20 @@ class Event(StrEnum):
     """Names of what happens."""
 
     SERVICE_READY = "service.ready"
+    SERVICE_DEGRADED = "service.degraded"  #: something is away; what, stands in the message
+    SERVICE_RECOVERED = "service.recovered"  #: and is back
     SERVICE_STOPPING = "service.stopping"
     SERVICE_STOPPED = "service.stopped"
     WORKER_STARTED = "worker.started"
+    WORKER_RESTARTED = "worker.restarted"  #: started again after a death or for a reload
     WORKER_READY = "worker.ready"
     WORKER_DIED = "worker.died"
     WORKER_HUNG = "worker.hung"
     WORKER_GAVE_UP = "worker.gave_up"
     RELOAD_APPLIED = "reload.applied"
     RELOAD_REJECTED = "reload.rejected"
+    RELOAD_TAKEN_BACK = "reload.taken_back"  #: was in force, and did not stand its probation
+    KEY_ROTATED = "key.rotated"  #: a secret on disk is not the one in use
     CONTROL = "control"  #: an owner's command was carried out
     DECISION = "decision"
     ORDER_SENT = "order.sent"

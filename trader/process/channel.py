@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trader.config.sections import Config
-from trader.errors import WorkerError
+from trader.errors import EXIT_OK, WorkerError
 
 #: a kernel buffer holds at least one message of this size
 MAX_MESSAGE_BYTES = 128 * 1024
@@ -82,6 +82,7 @@ class Reply:
     number: int
     result: dict[str, Any]
     error: str | None = None
+    exit_code: int = EXIT_OK  #: of the error's kind: EXIT_CONFIG when it is about the configuration
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ class Worker:
                 self._prepared = None
                 self._service.abort()
         except TraderError as error:
-            return Reply(message.number, {}, str(error))
+            return Reply(message.number, {}, str(error), error.exit_code)
         except Exception as error:
             log.exception("%s broke", type(message).__name__)
             return Reply(message.number, {}, f"{type(error).__name__}: {error}")

@@ -18,9 +18,10 @@ from typing import Protocol
 
 from trader.codes import WorkerState
 from trader.config.diff import Change, changes, refused, workers
-from trader.config.loading import parse_config, read
+from trader.config.loading import located, parse_config, read
+from trader.config.problems import ConfigErrors, Problem
 from trader.config.sections import Config
-from trader.errors import TraderError, WorkerError
+from trader.errors import EXIT_CONFIG, ConfigError, TraderError, WorkerError
 from trader.process.channel import Abort, Commit, Message, Prepare
 from trader.process.control import CommandRefused
 from trader.supervisor.station import START_DEADLINE_S, Station
@@ -80,7 +81,9 @@ def read_new(path: Path | None, old: Config) -> tuple[Config, tuple[Change, ...]
     return new, tuple(found), content
 
 
-async def apply(service: Configured, stations: Mapping[str, Station], new: Config, found: Sequence[Change]) -> Outcome:
+async def apply(
+    service: Configured, stations: Mapping[str, Station], new: Config, found: Sequence[Change], path: Path | None
+) -> Outcome:
     """Bring a checked configuration into force.
 
     Parameters
@@ -93,6 +96,8 @@ async def apply(service: Configured, stations: Mapping[str, Station], new: Confi
         The configuration.
     found : sequence of Change
         What it changes.
+    path : Path or None
+        The file that it was read from, to name lines.
 
     Returns
     -------
@@ -101,13 +106,15 @@ async def apply(service: Configured, stations: Mapping[str, Station], new: Confi
 
     Raises
     ------
+    ConfigErrors
+        When a worker finds it not valid; everything is as before.
     WorkerError
         When a worker did not take it; everything is as before.
     """
     old, old_epoch = service.config, service.config_epoch
     restarting = [station for role, station in stations.items() if role in workers(found)]
     hot = [station for station in stations.values() if station not in restarting and _present(station)]
-    await _prepare(hot, new, old_epoch + 1)
+    await _prepare(hot, new, old_epoch + 1, path)
     service.configure(new, old_epoch + 1)
     try:
         await _commit(hot)
@@ -153,18 +160,28 @@ def _present(station: Station) -> bool:
 async def _ask(station: Station, make: Callable[[int], Message], timeout_s: float) -> None:
     reply = await station.ask(make, timeout_s)
     if reply.error is not None:
-        raise WorkerError(f"the {station.role} rejects it: {reply.error}")
+        cause = ConfigError(reply.error) if reply.exit_code == EXIT_CONFIG else None
+        raise WorkerError(f"the {station.role} rejects it: {reply.error}") from cause
 
 
-async def _prepare(hot: Sequence[Station], new: Config, epoch: int) -> None:
+async def _prepare(hot: Sequence[Station], new: Config, epoch: int, path: Path | None) -> None:
     asked = (_ask(station, lambda number: Prepare(number, new, epoch), PREPARE_TIMEOUT_S) for station in hot)
     answers = await asyncio.gather(*asked, return_exceptions=True)
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
     if not failures:
         return
     await asyncio.gather(*(_ask(station, Abort, PREPARE_TIMEOUT_S) for station in hot), return_exceptions=True)
+    if path is not None and (problems := _problems(path, failures)):
+        raise ConfigErrors(problems) from failures[0]
     texts = "; ".join(str(failure) for failure in failures)
     raise CommandRefused(texts, "rejected") from failures[0]
+
+
+def _problems(path: Path, failures: Sequence[BaseException]) -> tuple[Problem, ...]:
+    """Return what workers find wrong in the file, as all its problems are told; nothing when a key is not named."""
+    texts = {str(failure.__cause__) for failure in failures if isinstance(failure.__cause__, ConfigError)}
+    problems = located(path, "\n".join(sorted(texts))) if texts else ()
+    return problems if all(problem.key for problem in problems) else ()
 
 
 async def _commit(hot: Sequence[Station]) -> None:

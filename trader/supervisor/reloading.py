@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,10 @@ from trader.config.diff import Change, Needs
 from trader.config.loading import strategy_files
 from trader.config.sections import Config
 from trader.errors import TraderError
+from trader.logs.events import Event, log_event
 from trader.supervisor import reload
 from trader.supervisor.fallback import Keepsake
+from trader.supervisor.keys import KeyWatch
 from trader.supervisor.station import Station
 
 PROBATION_S = 30.0
@@ -101,6 +103,7 @@ class Reloads:
         self._path = path
         self._content = content
         self._files = strategy_files(host.config)
+        self._keys = KeyWatch(host.config)
         self._keepsake = keepsake
         self._veto = veto
         self._probation_ns = int(probation_s * NS_PER_S)
@@ -185,7 +188,14 @@ class Reloads:
         async with self._lock:
             self._host.reload_begins()
             reason = f"taken back, because within {self._probation_ns / NS_PER_S:g} s of it {what}"
-            log.error("the last reload is %s; configuration %d is in force again", reason, probation.old_epoch)
+            log_event(
+                log,
+                logging.ERROR,
+                Event.RELOAD_TAKEN_BACK,
+                f"the last reload is {reason}; configuration {probation.old_epoch} is in force again",
+                config_epoch=probation.old_epoch,
+                reason=what,
+            )
             try:
                 await reload.take_back(self._host, self._stations, probation.found, probation.old, probation.old_epoch)
                 self._content = probation.old_content
@@ -198,12 +208,15 @@ class Reloads:
             self._next = None
             self._host.reload_begins()
             rejected = None
+            rotated = self._rotated_keys()
             try:
-                return await self._reload()
+                return {**await self._reload(), **({"warnings": rotated} if rotated else {})}
             except TraderError as error:
                 rejected = str(error)
                 self.rejected += 1
-                log.error("reload rejected, configuration %d stays in force: %s", self._host.config_epoch, error)  # noqa: TRY400
+                epoch = self._host.config_epoch
+                words = f"reload rejected, configuration {epoch} stays in force: {error}"
+                log_event(log, logging.ERROR, Event.RELOAD_REJECTED, words, config_epoch=epoch, reason=str(error))
                 raise
             finally:
                 self._host.reload_ends(rejected)
@@ -215,13 +228,14 @@ class Reloads:
         files = strategy_files(new)
         found = (*found, *_edited(self._files, files))
         if not found:
-            log.info("reloaded, configuration %d stays in force: nothing has changed", old_epoch)
+            self._tell(f"reloaded, configuration {old_epoch} stays in force: nothing has changed", [])
             self._after(content)
             if self._probation is None:
                 self.started()
             return {"changed": [], "restarted": [], "config_epoch": old_epoch}
-        outcome = await reload.apply(host, self._stations, new, found)
+        outcome = await reload.apply(host, self._stations, new, found, self._path)
         self._files = files
+        self._keys.take(new)
         before = self._probation if self.on_probation else None
         self._probation = Probation(
             boottime_ns() + self._probation_ns,
@@ -233,8 +247,21 @@ class Reloads:
         )
         self._after(content)
         text = "; ".join(str(change) for change in found)
-        log.info("reloaded, configuration %d is in force: %s", host.config_epoch, text)
+        self._tell(f"reloaded, configuration {host.config_epoch} is in force: {text}", found)
         return outcome.document()
+
+    def _tell(self, words: str, found: Sequence[Change]) -> None:
+        epoch, keys = self._host.config_epoch, " ".join(change.key for change in found)
+        log_event(log, logging.INFO, Event.RELOAD_APPLIED, words, config_epoch=epoch, changed=keys)
+
+    def _rotated_keys(self) -> list[str]:
+        """Warn of secrets that a reload does not take, and return the warnings."""
+        warnings = []
+        for key in self._keys.rotated():
+            words = f"{key}: another secret is there than the service started with; a restart takes it"
+            log_event(log, logging.WARNING, Event.KEY_ROTATED, words, key=key)
+            warnings.append(words)
+        return warnings
 
     def _after(self, content: bytes) -> None:
         self.applied += 1

@@ -14,6 +14,7 @@ from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import ServiceState, Veto, WorkerState
 from trader.config.sections import Config
 from trader.errors import EXIT_CONFIG, EXIT_GAVE_UP, EXIT_OK, ControlError, TraderError
+from trader.logs.events import Event, log_event
 from trader.process.channel import Command, Failed
 from trader.process.context import WorkerContext
 from trader.process.control import CommandRefused
@@ -24,8 +25,8 @@ from trader.supervisor import summary
 from trader.supervisor.board import Board, is_live
 from trader.supervisor.errand import Errand
 from trader.supervisor.fallback import Keepsake, Source
+from trader.supervisor.hangups import Hangups
 from trader.supervisor.inherited import for_dashboard
-from trader.supervisor.judge import Verdict
 from trader.supervisor.lease import Lease
 from trader.supervisor.notify import Notifier
 from trader.supervisor.reloading import PROBATION_S, Reloads
@@ -91,7 +92,7 @@ class Supervisor:
         self._notifier = notifier
         self._state = S.INIT
         self._reduce_only = instance.source.reduce_only
-        self._gave_up = False
+        self._gave_up = self._told_degraded = False
         self._started_ns = boottime_ns()
         self._segment = self._create("supervisor", 1, self._paths.segment("supervisor", 1))
         self._board = Board(self._segment)
@@ -110,6 +111,7 @@ class Supervisor:
             self._veto,
             instance.probation_s,
         )
+        self._hangups = Hangups(lambda: self.background(self._reloads.request_quietly()))
         self._server = ControlServer(self._paths.control_socket, self._commands())
         self._end: asyncio.Future[int]
         self._last_tick_ns = 0
@@ -142,11 +144,14 @@ class Supervisor:
             log.critical("the supervisor can not go on: %s", error, exc_info=None if deliberate else error)
             exit_code = error.exit_code if isinstance(error, TraderError) else EXIT_GAVE_UP
         await self._shut_down()
+        words = f"stopped with exit code {exit_code}"
+        log_event(log, logging.INFO, Event.SERVICE_STOPPED, words, exit_code=exit_code)
         return exit_code
 
     async def _shut_down(self) -> None:
         """Stop the workers in order; whatever goes wrong, nobody stays behind."""
         self._lease.revoke()
+        self._hangups.cancel()
         for task in self._tasks:
             task.cancel()
         self._become(S.STOPPING)
@@ -198,7 +203,8 @@ class Supervisor:
 
     def _finish(self, exit_code: int, why: str, level: int = logging.INFO) -> None:
         if not self._end.done():
-            log.log(level, "%s; stopping with exit code %d", why, exit_code)
+            words = f"{why}; stopping with exit code {exit_code}"
+            log_event(log, level, Event.SERVICE_STOPPING, words, exit_code=exit_code, reason=why)
             if exit_code != EXIT_OK:
                 self._notifier.status(why)
             self._end.set_result(exit_code)
@@ -210,7 +216,7 @@ class Supervisor:
             self._finish(EXIT_OK, "asked to stop")
         elif self._signals.reload and self._state in (S.RUNNING, S.DEGRADED):
             self._signals.reload = False
-            self.background(self._reloads.request_quietly())
+            self._hangups.note()
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def wake() -> None:  # runs in the signal handler: the loop is told, and does the rest
@@ -258,10 +264,14 @@ class Supervisor:
         return await self._engine_command("close", arguments)
 
     async def _engine_command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        log.info("command %s %s", name, arguments)
         reply = await self._stations[ENGINE].ask(lambda number: Command(number, name, arguments), COMMAND_TIMEOUT_S)
+        told = arguments or None
         if reply.error is not None:
+            words = f"command {name} refused: {reply.error}"
+            log_event(log, logging.WARNING, Event.CONTROL, words, command=name, arguments=told, outcome="refused")
             raise ControlError(reply.error)
+        words = f"command {name}: {reply.result}"
+        log_event(log, logging.INFO, Event.CONTROL, words, command=name, arguments=told, outcome="done")
         return reply.result
 
     async def _stop_command(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -352,15 +362,8 @@ class Supervisor:
             self._notifier.status(summary.status_line(self._state, self.config, book, self._troubles()))
 
     def _troubles(self) -> list[str]:
-        troubles = [] if self._reduce_only is None else [f"REDUCE-ONLY on {self._instance.source.path}"]
-        for station in self._stations.values():
-            if station.state is not WorkerState.READY:
-                troubles.append(f"{station.role} {station.state.name.lower()}")
-                if station.role == MONITOR:
-                    troubles.append("entries halted")
-            elif station.verdict is not None:
-                troubles += [f"{station.role} {text}" for text in _complaints(station.verdict)]
-        return troubles
+        fallback = None if self._reduce_only is None else self._instance.source.path
+        return summary.troubles(self._stations.values(), fallback)
 
     # --------------------------------------------------------------- what stations report
 
@@ -388,7 +391,8 @@ class Supervisor:
     def started(self, station: Station, info: dict[str, Any]) -> None:
         """Take note that a worker is ready."""
         facts = ", ".join(f"{name} {value}" for name, value in info.items())
-        log.info("%s is ready%s", station.role, f": {facts}" if facts else "")
+        words = f"{station.role} is ready" + (f": {facts}" if facts else "")
+        log_event(log, logging.INFO, Event.WORKER_READY, words, **station.facts)
         self._settle_state()
 
     def finished(self) -> None:
@@ -397,9 +401,11 @@ class Supervisor:
 
     def died(self, station: Station, how: str, failure: Failed | None) -> None:
         """Take note of a death that nobody asked for."""
+        facts = {**station.facts, "exit_code": station.exit_code, "reason": how}
         self._reloads.worker_died(station, how)
         if station.state is WorkerState.FATAL:
-            log.error("%s died too often, given up: %s%s", station.role, how, WITHOUT.get(station.role, ""))
+            words = f"{station.role} died too often, given up: {how}{WITHOUT.get(station.role, '')}"
+            log_event(log, logging.ERROR, Event.WORKER_GAVE_UP, words, **facts)
             if station.role == ENGINE:
                 self._gave_up = True
                 self._finish(EXIT_GAVE_UP, f"the engine died too often: {how}", logging.ERROR)
@@ -407,7 +413,8 @@ class Supervisor:
             self._finish(failure.exit_code if failure else EXIT_GAVE_UP, f"{station.role}: {how}", logging.ERROR)
         else:
             delay_s = max(0, station.next_start_ns - boottime_ns()) / 1e9
-            log.warning("%s died: %s; restarting in %.1f s", station.role, how, delay_s)
+            words = f"{station.role} died: {how}; restarting in {delay_s:.1f} s"
+            log_event(log, logging.WARNING, Event.WORKER_DIED, words, **facts, restart_in_s=round(delay_s, 3))
         self._settle_state()
 
     def _fails_the_start(self, station: Station, failure: Failed | None) -> bool:
@@ -432,10 +439,17 @@ class Supervisor:
             self._become(self._health())
             mode = "LIVE" if is_live(self.config) else "paper"
             took_s = (boottime_ns() - self._started_ns) / 1e9
-            log.info("running (%s) after %.2f s", mode, took_s)
+            words = f"running ({mode}) after {took_s:.2f} s"
+            log_event(log, logging.INFO, Event.SERVICE_READY, words, mode=mode, took_s=round(took_s, 3))
             self._notifier.ready()
         elif self._state in (S.RUNNING, S.DEGRADED) and (health := self._health()) is not self._state:
             self._become(health)
+        degraded = self._state is S.DEGRADED
+        if self._state in (S.RUNNING, S.DEGRADED) and degraded != self._told_degraded:
+            self._told_degraded = degraded
+            words = f"degraded: {', '.join(self._troubles())}" if degraded else "everything runs again"
+            event = Event.SERVICE_DEGRADED if degraded else Event.SERVICE_RECOVERED
+            log_event(log, logging.WARNING if degraded else logging.INFO, event, words)
 
     def _all_up(self) -> bool:
         return all(
@@ -455,8 +469,6 @@ class Supervisor:
         counts = self._reloads.applied, self._reloads.rejected
         self._board.service(self._state, self.config, self.config_epoch, *counts)
         self._board.workers(self._stations.values())
-
-    # --------------------------------------------------------------- parts
 
     def _station(self, role: str) -> Station:
         market = self.config.market
@@ -485,8 +497,3 @@ class Supervisor:
                 "timeframe": config.market.timeframe,
             },
         )
-
-
-def _complaints(verdict: Verdict) -> list[str]:
-    found = [] if verdict.progressing else ["does not progress"]
-    return found if verdict.fed else [*found, "gets no market data"]

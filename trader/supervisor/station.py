@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import WorkerState
 from trader.errors import StateError, TraderError, WorkerError
+from trader.logs.events import Event, log_event
 from trader.process.channel import Failed, Finished, Message, Reply, Started, Stop
 from trader.process.context import WorkerContext
 from trader.state.segment import Segment
@@ -134,6 +135,11 @@ class Station:
         return self.child.pid if self.child is not None else 0
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What every event about this worker has for a search."""
+        return {"worker": self.role, "worker_pid": self.pid or None, "generation": self.generation}
+
+    @property
     def ready(self) -> bool:
         """Whether a worker is there to be asked."""
         return self.child is not None and self.state in (S.READY, S.SUSPECT)
@@ -153,7 +159,9 @@ class Station:
         self._become(S.STARTING)
         if old is not None:  # whoever looked at the old segment now finds the new one in the table
             old.segment.unlink(missing_ok=True)
-        log.info("%s started as process %d, generation %d", self.role, self.pid, self.generation)
+        event = Event.WORKER_STARTED if self.generation == 1 else Event.WORKER_RESTARTED
+        words = f"{self.role} started as process {self.pid}, generation {self.generation}"
+        log_event(log, logging.INFO, event, words, **self.facts, restarts=self.restarts)
 
     def revive(self) -> None:
         """Give a role that used up its budget, or that waits, a new start at once."""
@@ -308,7 +316,8 @@ class Station:
 
     def _abort(self, now_ns: int, why: str) -> None:
         """Kill in two steps: SIGABRT, which makes Python write its traceback, then SIGKILL."""
-        log.error("%s (process %d) hangs: %s; sending SIGABRT", self.role, self.pid, why)
+        words = f"{self.role} (process {self.pid}) hangs: {why}; sending SIGABRT"
+        log_event(log, logging.ERROR, Event.WORKER_HUNG, words, **self.facts, reason=why)
         self._kill_at_ns = now_ns + int(ABORT_GRACE_S * NS_PER_S)
         self._become(S.KILLING)
         if self.child is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from trader.clock import boottime_ns, format_utc
-from trader.codes import ServiceState, halt_names
+from trader.codes import ServiceState, WorkerState, halt_names
 from trader.config.sections import Config
 from trader.errors import TraderError
 from trader.state.reader import Book, StateReader
 from trader.supervisor.board import is_live
+from trader.supervisor.judge import Verdict
 from trader.supervisor.station import Station
 
 
@@ -52,6 +54,32 @@ def status_line(state: ServiceState, config: Config, book: Book | None, troubles
         if halts := halt_names(int(account["halt_mask"])):
             parts.append("entries halted: " + " ".join(halts))
     return ", ".join(parts)
+
+
+def troubles(stations: Iterable[Station], fallback: Path | None) -> list[str]:
+    """Return what is not as it should be, in a few words each.
+
+    Parameters
+    ----------
+    stations : iterable of Station
+        The workers.
+    fallback : Path or None
+        The file that the service fell back on.
+    """
+    found = [] if fallback is None else [f"REDUCE-ONLY on {fallback}"]
+    for station in stations:
+        if station.state is not WorkerState.READY:
+            found.append(f"{station.role} {station.state.name.lower()}")
+            if station.role == "monitor":
+                found.append("entries halted")
+        elif station.verdict is not None:
+            found += [f"{station.role} {text}" for text in _complaints(station.verdict)]
+    return found
+
+
+def _complaints(verdict: Verdict) -> list[str]:
+    found = [] if verdict.progressing else ["does not progress"]
+    return found if verdict.fed else [*found, "gets no market data"]
 
 
 def worker_document(station: Station) -> dict[str, Any]:
