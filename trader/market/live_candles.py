@@ -89,7 +89,8 @@ def parse_row(raw: Any, timeframe_ns: int) -> Row | None:
         open_ns = int(open_ms) * MS
     except (TypeError, ValueError, OverflowError):
         return None
-    if not (0 < low <= min(opened, closed) and max(opened, closed) <= high < math.inf and 0 <= volume < math.inf):
+    # comparisons that a NaN fails, whichever number it is
+    if not (0 < low <= opened <= high < math.inf and low <= closed <= high and 0 <= volume < math.inf):
         return None
     # longer candles start where their venue's day or week starts
     if open_ns <= 0 or (timeframe_ns <= 3600 * NS_PER_S and open_ns % timeframe_ns):
@@ -135,7 +136,8 @@ class _Symbol:
     ready: deque[Row] = field(default_factory=deque)
     streamed: dict[int, Row] = field(default_factory=dict)
     message_ns: int = 0  #: when the stream last said something, or began; 0: there is none
-    quiet_ns: int = 0  #: how long it may be silent before the next question
+    quiet_ns: int = 0  #: pause before the last question about its silence; 0: it has spoken since
+    probe_ns: int = _NEVER_NS  #: when such a question is due
     probing: bool = False  #: asked for because of that, not for a candle
     ask_ns: int = 0  #: not asked again before
     asked: int = 0  #: requests since something new came
@@ -217,9 +219,7 @@ class LiveCandles:
     # when a question is due because the stream is silent: is it, or is the market?
     def _probe_at_ns(self, slot: int) -> int:
         symbol = self._symbols[slot]
-        if not symbol.message_ns:
-            return _NEVER_NS
-        return max(symbol.message_ns + max(symbol.quiet_ns, 2 * self.patience_ns), symbol.ask_ns)
+        return max(symbol.probe_ns, symbol.ask_ns)
 
     # ----------------------------------------------------------------- answers
 
@@ -254,6 +254,7 @@ class LiveCandles:
         symbol.in_flight, symbol.failing = False, False
         if symbol.probing:
             symbol.quiet_ns = min(2 * max(symbol.quiet_ns, 2 * self.patience_ns), QUIET_MOST_NS)
+            symbol.probe_ns = now_ns + symbol.quiet_ns
         missed = complete and any(self._stream_missed(symbol, row, asked_ns) for row in rows[-2:])
         known_ns = symbol.known_until_ns
         decided_ns = asked_ns - self._grace_ns if complete else 0  # what ended before and is not here is not there
@@ -292,7 +293,7 @@ class LiveCandles:
             if row.open_ns > now_ns + self._length_ns or row.open_ns < newest - STREAMED_KEPT * self._length_ns:
                 self.counts.left_out += 1
                 continue
-            symbol.message_ns, symbol.quiet_ns = now_ns, 0
+            self._heard(symbol, now_ns)
             known = symbol.streamed.get(row.open_ns)
             # a row that is being built only grows: a smaller one is an old message that came late
             if known is not None and row.volume < known.volume:
@@ -312,7 +313,7 @@ class LiveCandles:
         """Note that a new stream begins now, which says nothing about what came before [ns UTC]; 0: it has ended."""
         for symbol in self._symbols:
             symbol.streamed.clear()
-            symbol.message_ns, symbol.quiet_ns = now_ns, 0
+            self._heard(symbol, now_ns)
 
     def price(self, slot: int) -> tuple[float, int]:
         """Return the newest price of a slot [quote per base] and when it was told [ns UTC]; NaN, 0: none yet."""
@@ -426,6 +427,11 @@ class LiveCandles:
     def patience_ns(self) -> int:
         """How long a stream may be silent before an answer is held against it [ns]."""
         return min(max(self._length_ns // 4, 3 * NS_PER_S), 15 * NS_PER_S)
+
+    # the stream has spoken, or begins; 0: it has ended
+    def _heard(self, symbol: _Symbol, now_ns: int) -> None:
+        symbol.message_ns, symbol.quiet_ns = now_ns, 0
+        symbol.probe_ns = now_ns + 2 * self.patience_ns if now_ns else _NEVER_NS
 
     def _note_price(self, symbol: _Symbol, row: Row, told_ns: int) -> None:
         if told_ns >= symbol.price_ns:
