@@ -43,7 +43,7 @@ soak: setup  ## An hour of replay with a random fault every few seconds (SECONDS
 	$(PY) -m tests.soak --seconds $(SECONDS) --seed $(SEED)
 
 bench: setup peers  ## Measure, beside peers: prints figures, medians, ratios and the wanted bounds
-	$(PY) -m pytest -m bench -s -q tests/benchmarks
+	$(PY) -m pytest -m "bench or peers" -s -q tests/benchmarks
 
 peers: setup $(PEERS)  ## Install what benchmarks compare with, each in an environment of its own below .venv-peers
 

@@ -1,4 +1,10 @@
-"""Peers on the same workload: run by the Python of an environment that has the peer; prints one JSON line."""
+"""Peers on the same workload: run by the Python of an environment that has the peer; prints one JSON line.
+
+    python peers.py WHAT CANDLES.npy [MODE]
+
+MODE is steady (the default: the first run warms up, the median of three more counts), once (one run, for who measures
+the whole process) or trades (what it traded).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +16,24 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Run(NamedTuple):
+    """One way to play the workload."""
+
+    play: Callable[[], Any]  #: returns the peer's own result
+    count: Callable[[Any], int]  #: trades in a result
+    trades: Callable[[Any], list[list[float]]] | None = None  #: entry row, exit row, entry price, exit price, quantity
+
 
 FEE, SLIPPAGE, TARGET, STOP, SIZE, CAPITAL = 0.001, 0.0005, 0.03, 0.02, 0.20, 1_000_000.0
 
 
-def vectorbt(columns: np.ndarray, symbols: int = 1, grid: tuple[Any, ...] = ()) -> Callable[[], int]:
-    """Return a run that gives the number of trades."""
+def vectorbt(columns: np.ndarray, symbols: int = 1, grid: tuple[Any, ...] = ()) -> Run:
+    """Return the workload in vectorbt."""
     import pandas as pd
     import vectorbt as vbt
     from vectorbt.portfolio.enums import SizeType, StopEntryPrice, StopExitPrice
@@ -36,13 +51,13 @@ def vectorbt(columns: np.ndarray, symbols: int = 1, grid: tuple[Any, ...] = ()) 
     if symbols > 1:
         common |= {"cash_sharing": True, "group_by": True}
 
-    def single() -> int:
+    def single() -> Any:
         rsi = vbt.RSI.run(closes, window=27, ewm=True)
         entries = rsi.rsi_crossed_below(30.0).vbt.signals.fshift(1)
         exits = rsi.rsi_above(70.0).vbt.signals.fshift(1)
-        return int(np.sum(vbt.Portfolio.from_signals(closes, entries, exits, **common).trades.count()))
+        return vbt.Portfolio.from_signals(closes, entries, exits, **common)
 
-    def swept() -> int:
+    def swept() -> Any:
         rsi = vbt.RSI.run(closes, window=[2 * one[0] - 1 for one in grid], ewm=True, run_unique=True).rsi.to_numpy()
         lower, upper = np.array([one[1] for one in grid]), np.array([one[2] for one in grid])
         entries, exits = np.zeros(rsi.shape, bool), np.zeros(rsi.shape, bool)
@@ -50,13 +65,20 @@ def vectorbt(columns: np.ndarray, symbols: int = 1, grid: tuple[Any, ...] = ()) 
         exits[1:] = rsi[:-1] > upper
         names = pd.MultiIndex.from_tuples(grid)
         wide = [pd.DataFrame(signals, index=index, columns=names) for signals in (entries, exits)]
-        return int(np.sum(vbt.Portfolio.from_signals(closes, *wide, **common).trades.count()))
+        return vbt.Portfolio.from_signals(closes, *wide, **common)
 
-    return swept if grid else single
+    def count(result: Any) -> int:
+        return int(np.sum(result.trades.count()))
+
+    def trades(result: Any) -> list[list[float]]:
+        names = ["entry_idx", "exit_idx", "entry_price", "exit_price", "size"]
+        return [list(map(float, row)) for row in result.trades.records[names].to_numpy()]
+
+    return Run(swept if grid else single, count, trades)
 
 
-def backtesting(columns: np.ndarray) -> Callable[[], int]:
-    """Return a run that gives the number of trades."""
+def backtesting(columns: np.ndarray) -> Run:
+    """Return the workload in backtesting.py."""
     import pandas as pd
     from backtesting import Strategy
     from backtesting.lib import FractionalBacktest
@@ -85,13 +107,18 @@ def backtesting(columns: np.ndarray) -> Callable[[], int]:
     made = FractionalBacktest(
         frame, Rsi, cash=CAPITAL, commission=FEE, spread=SLIPPAGE, fractional_unit=1e-6, finalize_trades=True
     )
-    return lambda: int(made.run()["# Trades"])
+
+    def trades(result: Any) -> list[list[float]]:
+        names = ["EntryBar", "ExitBar", "EntryPrice", "ExitPrice", "Size"]
+        return [list(map(float, row)) for row in result["_trades"][names].to_numpy()]
+
+    return Run(made.run, lambda result: int(result["# Trades"]), trades)
 
 
 def main() -> None:
-    """Measure one peer: the first run warms up, the median of three more is what it took."""
+    """Play the workload of one peer, and print what it took or traded."""
     warnings.simplefilter("ignore")
-    what, columns = sys.argv[1], np.load(sys.argv[2])
+    what, columns, mode = sys.argv[1], np.load(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "steady"
     grid = tuple(itertools.product((7, 10, 14, 21, 28), (20.0, 25.0, 30.0, 35.0, 40.0), (60.0, 65.0, 70.0, 75.0)))
     run = {
         "vectorbt": lambda: vectorbt(columns),
@@ -99,13 +126,20 @@ def main() -> None:
         "vectorbt-sweep": lambda: vectorbt(columns, 1, grid),
         "backtesting": lambda: backtesting(columns),
     }[what]()
-    trades, times = run(), []
-    for _ in range(3):
+    result = run.play()
+    if mode == "trades" and run.trades is not None:
+        print(json.dumps({"peer": what, "trades": run.trades(result)}))
+        return
+    times = []
+    for _ in range(3 if mode == "steady" else 0):
         started = time.perf_counter()
-        trades = run()
+        result = run.play()
+        trades = run.count(result)
         times.append(time.perf_counter() - started)
+    trades = run.count(result)
     rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"peer": what, "seconds": statistics.median(times), "trades": trades, "rss_mib": rss_mib}))
+    seconds = statistics.median(times) if times else None
+    print(json.dumps({"peer": what, "seconds": seconds, "trades": trades, "rss_mib": rss_mib}))
 
 
 if __name__ == "__main__":
