@@ -49,6 +49,17 @@ def close(arguments: Namespace) -> int:
     return EXIT_OK
 
 
+def accept(arguments: Namespace) -> int:
+    """Accept what differs from the venue."""
+    where = f"in {arguments.symbol}" if arguments.symbol else "in all symbols"
+    if not _agreed(arguments, f"accepts what differs from the venue {where}, and lets entries pass again", ""):
+        return EXIT_FAILED
+    result = _ask(arguments, "accept", {"symbol": arguments.symbol} if arguments.symbol else {})
+    words = "\n".join(f"accepted: {note}" for note in result.get("accepted") or []) or "nothing differed"
+    emit(result, words, as_json=arguments.json)
+    return EXIT_OK
+
+
 def reload(arguments: Namespace) -> int:
     """Have the configuration read anew."""
     result = _ask(arguments, "reload", {"wait": arguments.wait}, RELOAD_TIMEOUT_S)
@@ -80,12 +91,12 @@ def _closing(result: dict[str, Any]) -> str:
     return f"closing {', '.join(symbols)}" if symbols else "no position was open"
 
 
-def _agreed(arguments: Namespace, what: str) -> bool:
+def _agreed(arguments: Namespace, what: str, how: str = " at the market") -> bool:
     if arguments.yes:
         return True
     if not sys.stdin.isatty():
         raise UsageError(f"{arguments.command} asks for confirmation, and there is no terminal: add --yes")
-    sys.stderr.write(f"This {what} at the market. Go on? [y/N] ")
+    sys.stderr.write(f"This {what}{how}. Go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import trader
 
@@ -42,13 +43,16 @@ def build() -> argparse.ArgumentParser:
     command("status", "look:status", "show the running service", _data_dir, _json)
     command("positions", "look:positions", "show open positions and their exit plans", _data_dir, _json)
     command("orders", "look:orders", "show orders, the newest first", _data_dir, _json, _limit, _symbol)
-    command(
-        "decisions", "look:decisions", "show decisions, newest first", _data_dir, _json, _limit, _symbol, _since, _acted
-    )
+    words = "show decisions, newest first"
+    command("decisions", "look:decisions", words, _data_dir, _json, _limit, _symbol, _since, _until, _acted)
+    words = "tell the story of a decision: candles, signal, limits, order, fills, exit, result"
+    command("explain", "story:explain", words, _decision, _data_dir, _json)
     command("pause", "act:pause", "stop opening positions; exits go on", _data_dir, _json)
     command("resume", "act:resume", "open positions again", _data_dir, _json)
     command("flatten", "act:flatten", "pause, and close all positions at the market", _data_dir, _json, _yes)
     command("close", "act:close", "close the position in one symbol at the market", _close, _data_dir, _json, _yes)
+    words = "accept unexplained differences from the venue, which block entries until then"
+    command("accept", "act:accept", words, _accept, _data_dir, _json, _yes)
     command("reload", "act:reload", "read the configuration anew", _data_dir, _json, _wait)
     command("report", "accounts:report", "report performance", _data_dir, _json, _html)
     command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
@@ -61,8 +65,25 @@ def build() -> argparse.ArgumentParser:
     command("download", "download:download", words, _download, _json)
     command("doctor", "doctor:doctor", "examine the venue, the keys and this machine before trading", _data_dir, _json)
     command("token", "token:token", "show the token that the dashboard's buttons ask for", _data_dir, _json, _new)
+    _llm(commands)
     command("schema", "service:schema", "print the configuration's JSON schema", _markdown)
     return parser
+
+
+def _llm(commands: Any) -> None:
+    words = "ask after the language model"
+    made = commands.add_parser("llm", help=words, description="Ask after the language model.", allow_abbrev=False)
+    actions = made.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("check", "make one cheap call and say what it has cost"),
+        ("show", "show question, reply, checks and outcome of a decision"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        action.set_defaults(function=f"trader.cli.llm:{name}")
+        for option in (_config, _data_dir, _json):
+            option(action)
+    words = "as in llm-20241103T120000000Z, or the number of a decision of the ledger"
+    action.add_argument("decision", metavar="DECISION_ID", help=words)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,11 +167,16 @@ def _wait(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="at most this many (default: 20)")
+    words = "at most this many (default: 20; with --since: all)"
+    parser.add_argument("--limit", type=_count, metavar="N", help=words)
 
 
 def _symbol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("symbol", nargs="?", type=symbol, metavar="SYMBOL", help="only this symbol, as in BTC/USDT")
+
+
+def _accept(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("symbol", metavar="SYMBOL", nargs="?", help="in which symbol, as in BTC/USDT; default: in all")
 
 
 def _close(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +185,14 @@ def _close(parser: argparse.ArgumentParser) -> None:
 
 def _since(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=_time, metavar="TIME", help="from this market time on, UTC, as in 2024-01-03")
+
+
+def _until(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--until", type=_time, metavar="TIME", help="up to this market time, UTC")
+
+
+def _decision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("decision_id", type=_count, metavar="DECISION_ID", help="as `trader decisions` shows it")
 
 
 def _acted(parser: argparse.ArgumentParser) -> None:
@@ -199,8 +233,8 @@ def _walk(text: str) -> tuple[float, float]:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count from 1 to 1000000")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count from 1 to 1000000000")
     return int(text)
 
 

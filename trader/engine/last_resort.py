@@ -6,19 +6,36 @@ orders of an engine that lives are that engine's business. What is in flight to 
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from trader.config.sections import Config
+from trader.domain.order import Order, OrderState
+from trader.errors import ConfigError, TraderError
 from trader.ledger.reader import LedgerReader
 from trader.process.lock import LockFile
 from trader.state.paths import InstancePaths
 
+#: how long the venue has for all of it [s]
+VENUE_S = 20.0
 
-def cancel_entries(paths: InstancePaths) -> dict[str, Any]:
-    """Cancel every order in flight that would open risk, in the ledger and at the paper venue.
 
-    Needs no configuration, which may be what is broken: the ledger knows what it was begun with.
+def cancel_entries(paths: InstancePaths, config: Config | None = None) -> dict[str, Any]:
+    """Cancel every order in flight that would open risk: in the ledger and at the paper venue, or at the exchange.
+
+    On paper it needs no configuration, which may be what is broken: the ledger knows what it was begun with. An
+    exchange is reached by the configuration's keys; the ledger is left as it is then, and the next start finds out what
+    became of each order. Stops stay where they are.
+
+    Parameters
+    ----------
+    paths : InstancePaths
+        Files of the instance.
+    config : Config, optional
+        The configuration in force; needed for an exchange.
 
     Returns
     -------
@@ -31,13 +48,65 @@ def cancel_entries(paths: InstancePaths) -> dict[str, Any]:
         When an engine lives.
     LedgerError
         When the ledger can't be read or written.
+    ConfigError
+        When orders are in flight at an exchange, and there are no keys to reach it.
     """
     lock = LockFile(paths.engine_lock, "engine")
     lock.take()
     try:
-        return {"canceled": _cancel(paths) if paths.ledger.exists() else []}
+        if not paths.ledger.exists():
+            return {"canceled": []}
+        with LedgerReader(paths.ledger) as reader:
+            live = reader.meta()["mode"] == "live"
+            entries = [order for order in reader.orders(live=True) if not order.reduce_only]
+        if live:
+            return {"canceled": asyncio.run(_cancel_at_venue(config, entries)) if entries else []}
+        return {"canceled": _cancel(paths)}
     finally:
         lock.release()
+
+
+async def _cancel_at_venue(config: Config | None, entries: Sequence[Order]) -> list[str]:
+    from trader.config.secrets import resolve_credentials
+    from trader.execution.capabilities import capabilities_of
+    from trader.market.factory import make_connection
+
+    names = ", ".join(order.client_order_id for order in entries)
+    credentials = resolve_credentials(config.credentials) if config is not None else None
+    connection = make_connection(config, credentials) if config is not None and credentials is not None else None
+    if config is None or connection is None:
+        raise ConfigError(f"there are no keys to cancel {names} at the exchange: look there yourself")
+    capabilities = capabilities_of(config.market.exchange)
+    told = []
+    try:
+        async with asyncio.timeout(VENUE_S):
+            await connection.call("load_markets", deadline_s=VENUE_S)
+            for order in entries:
+                # one by one: what was canceled before a timeout is told as well
+                told.append(await _cancel_one(connection, order, capabilities.lookup_param))  # noqa: PERF401
+    except TimeoutError:
+        told.append(f"no answer within {VENUE_S:g} s, look at the exchange yourself: {names}")
+    except Exception as error:  # whatever it is, an owner has to look
+        raise TraderError(f"{names}: {type(error).__name__}: {error}") from error
+    finally:
+        await connection.close()
+    return told
+
+
+async def _cancel_one(connection: Any, order: Order, param: str | None) -> str:
+    text = f"{order.client_order_id} {order.side.name.lower()} {order.symbol}"
+    if order.state is OrderState.INTENDED:
+        return f"{text} (it was never sent)"
+    if order.venue_order_id is None and param is None:
+        return f"{text}: the exchange has not told its number, look there yourself"
+    params = {} if order.venue_order_id is not None else {str(param): order.client_order_id}
+    try:
+        await connection.call("cancel_order", order.venue_order_id, order.symbol, deadline_s=VENUE_S, **params)
+    except Exception as error:  # noqa: BLE001 - the next order has its own chance
+        if type(error).__name__ == "OrderNotFound":
+            return f"{text} (it was over)"
+        return f"{text}: not confirmed, look at the exchange yourself: {type(error).__name__}"
+    return text
 
 
 def _cancel(paths: InstancePaths) -> list[str]:

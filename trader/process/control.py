@@ -17,7 +17,7 @@ from trader.clock import boottime_ns
 from trader.errors import ControlError, NotRunning
 
 MAX_LINE_BYTES = 256 * 1024
-COMMANDS = ("status", "pause", "resume", "flatten", "close", "reload", "stop")
+COMMANDS = ("status", "pause", "resume", "flatten", "close", "accept", "reload", "stop")
 
 
 class CommandRefused(ControlError):

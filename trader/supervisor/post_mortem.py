@@ -97,7 +97,7 @@ def _take_back(paths: InstancePaths, config: Config | None) -> str:
     from trader.supervisor.errand import Errand, ErrandRefused
     from trader.supervisor.service import CANCEL_ENTRIES
 
-    errand = Errand("the last resort", CANCEL_ENTRIES, paths)
+    errand = Errand("the last resort", CANCEL_ENTRIES, paths, config)
     if not errand.wait(TIMEOUT_S):
         errand.kill()
     try:

@@ -187,7 +187,7 @@ class Supervisor:
     async def _take_back_entries(self) -> None:
         """Let a short-lived process cancel what is in flight to open risk: no engine looks after it any more."""
         self._notifier.extend_timeout(EXTEND_S)
-        errand = Errand("the last resort", CANCEL_ENTRIES, self._paths)
+        errand = Errand("the last resort", CANCEL_ENTRIES, self._paths, self.config)
         deadline_ns = boottime_ns() + int(LAST_RESORT_S * NS_PER_S)
         while not errand.is_done:
             await asyncio.sleep(0.05)
@@ -238,6 +238,7 @@ class Supervisor:
             "resume": lambda arguments: self._engine_command("resume", arguments),
             "flatten": lambda arguments: self._engine_command("flatten", arguments),
             "close": self._close_command,
+            "accept": lambda arguments: self._engine_command("accept", arguments),
             "reload": self._reload_command,
             "stop": self._stop_command,
         }

@@ -21,10 +21,12 @@ COMMANDS = [
     "positions",
     "orders",
     "decisions",
+    "explain",
     "pause",
     "resume",
     "flatten",
     "close",
+    "accept",
     "reload",
     "report",
     "verify",
@@ -52,7 +54,7 @@ def test_commands_are_those_that_are_documented():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_a_function_and_says_what_it_does(name):
     """Functions are named in the parser: a wrong name would show at the first use only."""
-    arguments = [name, *{"close": ["BTC/USDT"], "sweep": ["--set", "a=1"]}.get(name, [])]
+    arguments = [name, *{"close": ["BTC/USDT"], "explain": ["1"], "sweep": ["--set", "a=1"]}.get(name, [])]
     module, _, function = parse(arguments).function.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert subcommands()[name].description.endswith(".")
@@ -67,6 +69,9 @@ def test_command_has_a_function_and_says_what_it_does(name):
         ["close", "BTC"],
         ["orders", "--limit", "0"],
         ["orders", "--limit", "many"],
+        ["explain"],
+        ["explain", "0"],
+        ["explain", "that"],
         ["decisions", "--since", "yesterday"],
         ["status", "--jso"],
         ["run", "--json"],
