@@ -31,6 +31,8 @@ from trader.errors import ConfigError, KernelError
 from trader.market.instruments import write_instruments
 from trader.risk.lookback import correlation_bars, gauges_of
 from trader.risk.manager import EnhancedRiskManager
+from trader.state.paths import base_dir
+from trader.strategy.advised import recall
 from trader.strategy.registry import Bound, create
 from trader.units import BPS
 
@@ -67,7 +69,9 @@ def interval_ns(config: Config) -> int:
 
 def bind(config: Config) -> tuple[Bound, ...]:
     """Create the configured strategies with the slots that each is asked for."""
-    return create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
+    bound = create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
+    recall(bound, config, base_dir() / config.data_dir)
+    return bound
 
 
 def run(config: Config, history: History | None = None, progress: Progress = _silent) -> BacktestResult:

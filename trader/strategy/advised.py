@@ -41,6 +41,23 @@ class AdvisedStrategy(Strategy):
         """
 
     @abstractmethod
+    def recall(self, config: Config, folder: Path) -> None:
+        """Take what was said in an earlier run as said, so that `signals` can tell it of a history.
+
+        Parameters
+        ----------
+        config : Config
+            The whole configuration.
+        folder : Path
+            The instance's data folder.
+
+        Raises
+        ------
+        ConfigError
+            When nothing was said.
+        """
+
+    @abstractmethod
     async def decide(self, view: MarketView, market_now: Callable[[], int] | None) -> None:
         """Form opinions about a view; what comes of it is told by `said`.
 
@@ -73,6 +90,13 @@ class AdvisedStrategy(Strategy):
 
     def finish(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of files and sockets."""
+
+
+def recall(bound: Sequence[Bound], config: Config, folder: Path) -> None:
+    """Let each strategy that was asked in an earlier run take that as said; see `AdvisedStrategy.recall`."""
+    for item in bound:
+        if isinstance(item.strategy, AdvisedStrategy):
+            item.strategy.recall(config, folder)
 
 
 def equip(bound: Sequence[Bound], config: Config, folder: Path | None) -> None:

@@ -19,6 +19,9 @@ from trader.errors import StrategyError
 from trader.strategy.llm.vocabulary import Hold
 from trader.units import EXACT, plain
 
+#: the books, in the data folder
+BUDGET_FILE = "llm.db"
+
 #: raised with every change of the tables
 VERSION = 1
 

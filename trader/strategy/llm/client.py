@@ -144,6 +144,8 @@ class Client:
             return None, Answer(Hold.CONNECTION, retry=True, message="the connection was closed before an answer")
         except HTTPError as error:
             return None, Answer(Hold.CONNECTION, retry=True, message=f"no answer: {error}")
+        except ConnectionRefusedError as error:
+            return None, Answer(Hold.CONNECTION, free=True, retry=True, message=f"nobody listens there: {error}")
         except (OSError, ValueError) as error:
             return None, Answer(Hold.CONNECTION, retry=True, message=f"{type(error).__name__}: {error}")
 

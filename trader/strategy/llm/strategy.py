@@ -26,7 +26,7 @@ from trader.errors import ConfigError
 from trader.logs.redaction import hide
 from trader.strategy.advised import AdvisedStrategy
 from trader.strategy.llm.adviser import Adviser, day_cap_usd
-from trader.strategy.llm.budget import Budget
+from trader.strategy.llm.budget import BUDGET_FILE, Budget
 from trader.strategy.llm.checks import Final
 from trader.strategy.llm.decision import Decision, read_decision
 from trader.strategy.llm.prompt import LONG_CANDLES
@@ -35,8 +35,6 @@ from trader.strategy.llm.vocabulary import Action, Hold, rule_timeframes
 from trader.units import BPS, timeframe_ns
 
 log = logging.getLogger(__name__)
-
-BUDGET_FILE = "llm.db"
 
 _DIRECTIONS = {Action.OPEN_LONG: Direction.LONG, Action.OPEN_SHORT: Direction.SHORT, Action.CLOSE: Direction.FLAT}
 _BY_MOMENT = attrgetter("effective_ns")
@@ -108,9 +106,23 @@ class LlmStrategy(AdvisedStrategy):
         budget = Budget(folder / BUDGET_FILE, settings.max_calls_per_day, day_cap_usd(settings))
         self._adviser = Adviser(settings, Client(settings.base_url, key), budget, records, known)
 
-    def recall(self, records: Records) -> None:
-        """Take recorded decisions as said, for a history."""
-        self.decisions = sorted((read_decision(record) for record in records.read()), key=_BY_MOMENT)
+    def recall(self, config: Config, folder: Path) -> None:
+        """Take the recorded decisions as said, for a history: nobody is asked, and nothing is spent.
+
+        Raises
+        ------
+        ConfigError
+            When there are none.
+        """
+        self.equip(config.model_copy(update={"llm": config.llm.model_copy(update={"mode": "replay"})}), None)
+        records = Records(folder / config.llm.record_path)
+        found = list(records.read())
+        if not found:
+            raise ConfigError(
+                f"strategies: llm: {records.folder} holds no decision records: a history is traded on what the model "
+                "has said; let it run on paper, or replay these candles with llm.mode: record, first"
+            )
+        self.decisions = sorted(map(read_decision, found), key=_BY_MOMENT)
 
     def finish(self) -> None:
         """Let go of files and sockets."""
