@@ -80,7 +80,7 @@ def gauges_needed(declared: Iterable[Gauge], rules: Iterable[Invalidation]) -> t
 
 
 def write_gauges(record: Any, gauges: Sequence[Gauge]) -> tuple[Gauge, ...]:
-    """Make these the gauges of a record of SLOT; those that it has go on where they are.
+    """Make these the gauges of a record of SLOT; those that it has come first and go on as they are.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def write_gauges(record: Any, gauges: Sequence[Gauge]) -> tuple[Gauge, ...]:
     states = {gauge: [record[field][at].item() for field in _GAUGE_STATE] for at, gauge in enumerate(old)}
     for field in _GAUGE_FIELDS:
         record[field] = 0
-    for at, gauge in enumerate(gauges):
+    for at, gauge in enumerate(sorted(gauges, key=lambda gauge: old.index(gauge) if gauge in old else len(old))):
         record["gauge_frame_ns"][at], record["gauge_period"][at] = gauge.frame_ns, gauge.period
         for field, value in zip(_GAUGE_STATE, states.get(gauge, (0, 0.0, 0.0, 0.0)), strict=True):
             record[field][at] = value

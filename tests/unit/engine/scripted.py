@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from trader.codes import Direction
+from trader.domain.invalidation import Gauge, Invalidation, parse
 from trader.domain.market import Candles
 from trader.domain.signal import Signals
 from trader.strategy.base import Strategy
@@ -44,6 +47,30 @@ class Patient(Scripted):
     """Looks back further."""
 
     lookback_bars = 400
+
+
+class Ruled(Scripted):
+    """Says with each opinion what would make it pointless."""
+
+    gauges = (Gauge.of("", 3), Gauge.of("2h", 5))
+
+    def signals(self, candles: Candles) -> Signals:
+        """Return one opinion per candle, each with rules of every kind."""
+        signals = super().signals(candles)
+        rules = {
+            int(bar): self.rules(int(signals.direction[bar]), float(candles.close[bar]))
+            for bar in np.flatnonzero(signals.direction)
+        }
+        return replace(signals, invalidations=rules)
+
+    def rules(self, direction: int, close: float) -> tuple[Invalidation, ...]:
+        """Return the rules of one opinion."""
+        price = f"close below {close * 0.985!r} on 3h" if direction > 0 else f"close above {close * 1.01!r}"
+        return tuple(map(parse, (price, "RSI(3) above 90", "RSI(5) below 12 on 2h", "age over 9h")))
+
+    def note(self, candles: Candles, i: int) -> str:
+        """Return the hour."""
+        return f"hour {candles.open_ns[i] // 3_600_000_000_000 % 24}"
 
 
 class Broken(Strategy):
