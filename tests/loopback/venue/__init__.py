@@ -14,8 +14,9 @@ prices (open, nearer extreme, other extreme, close), then closes it and opens th
 at the present price, which between two steps is the open of the present candle. Stops fill at their price, or at the
 open after a gap; resting limit orders at their own price. `run(speed)` plays on by itself, `pause()` ends that.
 
-Time: with `VenueClock()` the venue's time is the candles'; it jumps, so timestamps are not held against it.
-`share=PATH` keeps that time in a file which `SharedTime(PATH).now_ns()` reads in another process. With
+Time: with `VenueClock()` the venue's time is the candles'; it jumps, so timestamps are not held against it. With
+`share=PATH` that time is kept in a file which `SharedTime(PATH).now_ns()` reads in another process, and goes on with
+the machine's clock between two steps, up to the end of the candle; `elapse(s)` lets it pass faster. With
 `VenueClock(wall=True, offset_ms=700)` it is the machine's, 700 ms ahead, the candles are moved to the present, and
 -1021 comes by itself.
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 MINUTE_MS = 60_000
-_WORD = struct.Struct("<q")
+#: sequence, market time [ms], when it was set [ns, CLOCK_MONOTONIC], and the time it may not reach [ms], sequence again
+_SHARED = struct.Struct("<5q")
 
 
 class VenueClock:
@@ -22,7 +23,8 @@ class VenueClock:
     offset_ms
         How far the venue's clock is ahead of what it follows: the skew that a client has to find.
     share
-        A file in which the time is kept for other processes, see `SharedTime`.
+        A file in which the candles' time is kept for other processes, see `SharedTime`. Between two steps it goes on
+        with the machine's clock then, and is held back before the next candle.
 
     """
 
@@ -30,43 +32,48 @@ class VenueClock:
         self.wall = wall
         self.offset_ms = offset_ms
         self._market_ms = 0
-        self._shared = _shared_word(share) if share is not None else None
+        self._shared: SharedTime | None = None
+        if share is not None:
+            share.write_bytes(bytes(_SHARED.size))
+            self._shared = SharedTime(share)
 
     def now_ms(self) -> int:
         """Return the venue's time [ms since the epoch]."""
-        now_ms = time.time_ns() // 1_000_000 if self.wall else self._market_ms
+        if self.wall:
+            now_ms = time.time_ns() // 1_000_000
+        elif self._shared is not None:
+            now_ms = self._shared.now_ns() // 1_000_000
+        else:
+            now_ms = self._market_ms
         return now_ms + self.offset_ms
 
-    def market(self, now_ms: int) -> None:
-        """Move the candles' time, and tell it to other processes."""
-        self._market_ms = now_ms
+    def market(self, now_ms: int, before_ms: int | None = None) -> None:
+        """Move the candles' time, never back, and tell it to other processes; it does not go on to `before_ms`."""
         if self._shared is not None:
-            self._shared[:8] = _WORD.pack(now_ms)
+            now_ms = max(now_ms, self._shared.now_ns() // 1_000_000)
+            self._shared.write(now_ms, before_ms if before_ms is not None else now_ms + MINUTE_MS)
+        self._market_ms = now_ms
 
 
 class SharedTime:
-    """The venue's time as another process sees it, which a service under test may take for the time of day.
-
-    Between two steps of the market the machine's clock goes on, so that time never stands still for long; it is held
-    back before the next minute, so that time never runs ahead of the market.
-    """
+    """The venue's time as any process sees it, which a service under test may take for the time of day."""
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
-            self._word = mmap.mmap(file.fileno(), 8)
-        self._seen_ms = 0
-        self._since_s = time.monotonic()
+            self._map = mmap.mmap(file.fileno(), _SHARED.size)
+        self._sequence = 0
+
+    def write(self, market_ms: int, before_ms: int) -> None:
+        """Set the time; one process does."""
+        self._sequence += 1
+        self._map[: _SHARED.size] = _SHARED.pack(
+            self._sequence, market_ms, time.monotonic_ns(), before_ms, self._sequence
+        )
 
     def now_ns(self) -> int:
         """Return the venue's time [ns since the epoch]."""
-        (market_ms,) = _WORD.unpack(self._word[:8])
-        if market_ms != self._seen_ms:
-            self._seen_ms, self._since_s = market_ms, time.monotonic()
-        passed_ms = int((time.monotonic() - self._since_s) * 1000)
-        return (market_ms + min(passed_ms, MINUTE_MS - 1)) * 1_000_000
-
-
-def _shared_word(path: Path) -> mmap.mmap:
-    path.write_bytes(bytes(8))
-    with path.open("r+b") as file:
-        return mmap.mmap(file.fileno(), 8)
+        while True:
+            before, market_ms, since_ns, before_ms, after = _SHARED.unpack(self._map[: _SHARED.size])
+            if before == after:
+                break
+        return min(market_ms * 1_000_000 + time.monotonic_ns() - since_ns, before_ms * 1_000_000 - 1)

@@ -213,6 +213,18 @@ class FakeVenue:
             self.ask(self._play_candle)
         return self._market_ms
 
+    def elapse(self, seconds: float) -> None:
+        """Let time pass within the open candle, at the same price, and tell the streams what they know already."""
+        self.ask(lambda: self._elapse(int(seconds * 1000)))
+
+    def _elapse(self, passed_ms: int) -> None:
+        before_ms = self._market_ms + self._timeframe_ms
+        now_ms = self.clock.now_ms() - self.clock.offset_ms
+        self.clock.market(min(now_ms + passed_ms, before_ms - 1), before_ms)
+        for market in self.matching.markets.values():
+            if market.forming is not None:
+                self.dialect.on_price(market, next(self.matching.trade_ids))
+
     def run(self, speed: float = 60.0) -> None:
         """Play on by itself, `speed` market seconds per second, until `pause` or the end."""
         self.pause()
@@ -255,7 +267,7 @@ class FakeVenue:
 
     def _touch(self, phase: int) -> None:
         offset_ms = (0, self._timeframe_ms // 3, self._timeframe_ms * 2 // 3, self._timeframe_ms - 1)[phase]
-        self.clock.market(self._market_ms + offset_ms)
+        self.clock.market(self._market_ms + offset_ms, self._market_ms + self._timeframe_ms)
         for market in self.matching.markets.values():
             if market.next_open_ms() != self._market_ms:
                 continue  # the venue has a hole here
@@ -266,7 +278,7 @@ class FakeVenue:
 
     def _close_candles(self) -> None:
         boundary_ms = self._market_ms + self._timeframe_ms
-        self.clock.market(boundary_ms)
+        self.clock.market(boundary_ms, boundary_ms + self._timeframe_ms)
         for market in self.matching.markets.values():
             if market.next_open_ms() == self._market_ms:
                 self.dialect.on_close(market, market.close())
@@ -274,7 +286,7 @@ class FakeVenue:
         self._touch(0)
 
     def _open_candles(self) -> None:
-        self.clock.market(self._market_ms)
+        self.clock.market(self._market_ms, self._market_ms + self._timeframe_ms)
         self._touch(0)
 
     # -------------------------------------------------------------- serving
