@@ -6,10 +6,10 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trader.cli.output import emit
-from trader.cli.place import config_path
+from trader.cli.place import config_path, instance_paths
 from trader.codes import Level
 from trader.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
@@ -23,11 +23,30 @@ _MARKS = {Level.OK: "ok", Level.WARNING: "warning", Level.GRAVE: "FAILED"}
 def doctor(arguments: Namespace) -> int:
     """Examine configuration, venue and keys; exit 1 when something stands in the way of trading."""
     findings = asyncio.run(_collect(arguments))
-    healthy = all(finding.level is not Level.GRAVE for finding in findings)
+    checks = _health(arguments)
+    grave = Level.GRAVE.name.lower()
+    healthy = all(one.level is not Level.GRAVE for one in findings) and all(row["level"] != grave for row in checks)
     rows = [{"name": one.name, "level": _MARKS[one.level].lower(), "text": one.text} for one in findings]
     done = "nothing stands in the way of trading" if healthy else "trading would not start, or not end well"
-    emit({"healthy": healthy, "findings": rows}, done, as_json=arguments.json)
+    emit({"healthy": healthy, "findings": rows, "health": checks}, done, as_json=arguments.json)
     return EXIT_OK if healthy else EXIT_FAILED
+
+
+def _health(arguments: Namespace) -> list[dict[str, Any]]:
+    """Return the health checks of service and machine, and show them as they are known."""
+    from trader.cli.checkup import health
+    from trader.config.loading import load
+
+    try:
+        config = load(config_path(arguments))
+    except ConfigError:
+        return []  # told among the findings
+    rows = health(instance_paths(arguments), config)
+    if not arguments.json:
+        for row in rows:
+            sys.stdout.write(f"{_MARKS[Level[row['level'].upper()]]:<8} {row['name']}: {row['text']}\n")
+        sys.stdout.flush()
+    return rows
 
 
 async def _collect(arguments: Namespace) -> list[Finding]:

@@ -27,7 +27,13 @@ svg text { fill: var(--dim); font: 11px system-ui, sans-serif; }
 _WIDTH, _HEIGHT = 900, 220
 
 
-def page(title: str, summary: str, curve: Sequence[float], tables: Sequence[tuple[str, Sequence[Row], Row]]) -> str:
+def page(
+    title: str,
+    summary: str,
+    curve: Sequence[float],
+    tables: Sequence[tuple[str, Sequence[Row], Row]],
+    curve_words: str = "Result after each round trip",
+) -> str:
     """Return a report as HTML.
 
     Parameters
@@ -37,9 +43,11 @@ def page(title: str, summary: str, curve: Sequence[float], tables: Sequence[tupl
     summary : str
         Aligned text.
     curve : sequence of float
-        Result after each round trip, added up [quote].
+        Equity, or the result after each round trip, added up [quote].
     tables : sequence of (str, rows, columns)
         Heading, rows, and headings by key.
+    curve_words : str
+        What the curve shows.
 
     Returns
     -------
@@ -48,7 +56,7 @@ def page(title: str, summary: str, curve: Sequence[float], tables: Sequence[tupl
     """
     parts = [f"<h1>{escape(title)}</h1>", f"<pre>{escape(summary)}</pre>"]
     if len(curve) > 1:
-        parts += ["<h2>Result after each round trip</h2>", _chart(curve)]
+        parts += [f"<h2>{escape(curve_words)}</h2>", _chart(curve)]
     for heading, rows, columns in tables:
         if rows:
             parts += [f"<h2>{escape(heading)}</h2>", _table(rows, columns)]
@@ -72,7 +80,9 @@ def _is_figure(value: Any) -> bool:
 
 
 def _chart(curve: Sequence[float]) -> str:
-    lowest, highest = min(0.0, *curve), max(0.0, *curve)
+    lowest, highest = min(curve), max(curve)
+    if lowest < (highest - lowest) * 2:  # a result: 0 belongs into the picture
+        lowest, highest = min(0.0, lowest), max(0.0, highest)
     span = (highest - lowest) or 1.0
 
     def height(value: float) -> float:
@@ -80,7 +90,8 @@ def _chart(curve: Sequence[float]) -> str:
 
     step = _WIDTH / (len(curve) - 1)
     points = " ".join(f"{index * step:.1f},{height(value):.1f}" for index, value in enumerate(curve))
-    zero = f'<line x1="0" x2="{_WIDTH}" y1="{height(0):.1f}" y2="{height(0):.1f}"/>'
+    base = 0.0 if lowest <= 0.0 else curve[0]
+    zero = f'<line x1="0" x2="{_WIDTH}" y1="{height(base):.1f}" y2="{height(base):.1f}"/>'
     labels = (
         f'<text x="4" y="10">{escape(money(highest))}</text><text x="4" y="{_HEIGHT}">{escape(money(lowest))}</text>'
     )

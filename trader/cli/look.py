@@ -111,7 +111,7 @@ def orders(arguments: Namespace) -> int:
     from trader.ledger.reader import LedgerReader
 
     with LedgerReader(instance_paths(arguments).ledger) as reader, reader.snapshot():
-        found = documents.orders(reader.orders(arguments.limit, arguments.symbol), reader)
+        found = documents.orders(reader.orders(arguments.limit or 20, arguments.symbol), reader)
     emit(found, table(plain_values(found), ORDER_COLUMNS, "no orders"), as_json=arguments.json)
     return EXIT_OK
 
@@ -122,7 +122,13 @@ def decisions(arguments: Namespace) -> int:
 
     with LedgerReader(instance_paths(arguments).ledger) as reader, reader.snapshot():
         found = documents.decisions(
-            reader.decisions(arguments.limit, arguments.symbol, arguments.since, idle=not arguments.acted)
+            reader.decisions(
+                arguments.limit or (20 if arguments.since is None else None),
+                arguments.symbol,
+                arguments.since,
+                idle=not arguments.acted,
+                until_ns=arguments.until,
+            )
         )
     rows = [row | {"confidence": _rounded(row["confidence"])} for row in found]
     emit(found, table(plain_values(rows), DECISION_COLUMNS, "no decisions"), as_json=arguments.json)

@@ -75,7 +75,7 @@ def _from_history(
 ) -> dict[str, Any]:
     """Return what the snapshots add; the figures of single marks go into `figures`."""
     if history is None:
-        return {}
+        return {"recent_performance": {}, "capital_stats": {}}
     capital, initial = summary["current_capital"], summary["initial_capital"]
     figures |= performance.of_marks(history, initial)
     return {
