@@ -46,7 +46,7 @@ class HandFeed(ExchangeFeed):
 
     async def open(self) -> None:
         """Open the connection alone."""
-        await self.connection.open()
+        await self.connection.patiently(self.connection.open)
         now_ns = self.connection.now_ns()
         self._start_ns = self._event_ns = now_ns // self.timeframe_ns * self.timeframe_ns
 

@@ -22,8 +22,8 @@ from trader.state.paths import InstancePaths
 from trader.state.segment import Segment
 
 ROOT = Path(__file__).parents[2]
-#: more steps than a whole round trip takes without a fault
-STEPS = 110
+#: a little more steps than a whole round trip takes without a fault
+STEPS = 70
 BASE_NS = START_MS * 1_000_000
 
 #: (address, action, parameters): every fault of the script that an order can meet
@@ -129,8 +129,10 @@ class Template:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)
+        self._process.stdout.close()
 
 
 @dataclass

@@ -96,6 +96,7 @@ def main() -> None:
     import ccxt.async_support
     import ccxt.pro
 
+    import trader.market.connection
     from trader.core.live import warm_up_live
     from trader.core.warmup import warm_up
 
@@ -103,6 +104,8 @@ def main() -> None:
     assert ccxt.pro
     warm_up()
     warm_up_live()
+    # a venue that is busy at the start is asked again soon
+    trader.market.connection.OPEN_RETRY_S = 0.05
     # reading the system's certificates takes a tenth of a child's life, and nothing here speaks TLS
     ssl.create_default_context = functools.cache(ssl.create_default_context)
     os.environ.setdefault("VENUE_KEY", "")
