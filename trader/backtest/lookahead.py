@@ -14,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.codes import Direction
+from trader.domain.invalidation import Invalidation
 from trader.domain.market import Candles, IntArray
 from trader.domain.signal import Signals
 from trader.errors import StrategyError
-from trader.strategy.base import FIELDS, Strategy, all_signals, faults
+from trader.strategy.base import FIELDS, Strategy, all_signals, faults, rules_at
 
 #: what two computations of the same number may differ by: rounding, but nothing that means anything
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
+
+#: what a difference between rules is called
+RULES = "invalidations"
 
 #: how many of the last bars are looked at one by one
 LAST_BARS = 48
@@ -118,7 +122,8 @@ def check(
         again = all_signals(strategy, name, candles)
         changes.compare(again, 0, len(candles))
         opinions = int(np.count_nonzero(whole.direction))
-        found = replace(empty, cuts=len(ends), opinions=opinions, faulty_bars=int(faults(whole).sum()))
+        faulty = int(faults(whole).sum()) + _faulty_rules(strategy, candles, whole)
+        found = replace(empty, cuts=len(ends), opinions=opinions, faulty_bars=faulty)
         found = _with_windows(found, strategy, candles, whole, changes, seed)
     except StrategyError as error:
         return replace(empty, error=str(error))
@@ -167,19 +172,20 @@ class _Changes:
     def compare(self, part: Signals, start: int, end: int) -> None:
         """Note where an answer about the bars from start to end differs from the one about all."""
         differs = {field: _differs(getattr(self._whole, field)[start:end], getattr(part, field)) for field in FIELDS}
+        differs[RULES] = _unlike_rules(self._whole, part, start, end)
         some = np.logical_or.reduce(list(differs.values()))
         if not some.any():
             return
         for at in np.flatnonzero(some & ~self._changed[start:end])[:KEPT].tolist():
             field = next(name for name, where in differs.items() if where[at])
-            self.note(start + at, end, field, getattr(part, field)[at])
+            self.note(start + at, end, field, _said(part, field, at))
         self._changed[start:end] |= some
 
     def note(self, bar: int, known_bars: int, field: str, without: float) -> None:
         """Note one bar, unless it is known already."""
         self._changed[bar] = True
         if bar not in self._found and len(self._found) < KEPT:
-            with_future = float(getattr(self._whole, field)[bar])
+            with_future = _said(self._whole, field, bar)
             open_ns = int(self._candles.open_ns[bar])
             self._found[bar] = Change(bar, open_ns, known_bars, field, with_future, float(without))
 
@@ -229,8 +235,10 @@ def _unlike(strategy: Strategy, name: str, candles: Candles, whole: Signals, bar
     for field in FIELDS:
         want, got = getattr(whole, field)[bar : bar + 1], getattr(part, field)[-1:]
         if _differs(want, got).any():
-            known = bar + 1 - start
-            return Change(bar, int(candles.open_ns[bar]), known, field, float(want[0]), float(got[0]))
+            return Change(bar, int(candles.open_ns[bar]), bar + 1 - start, field, float(want[0]), float(got[0]))
+    if _unlike_rules(whole, part, start, bar + 1)[-1]:
+        counts = _said(whole, RULES, bar), _said(part, RULES, bar - start)
+        return Change(bar, int(candles.open_ns[bar]), bar + 1 - start, RULES, *counts)
     return None
 
 
@@ -265,6 +273,39 @@ def _ladder(longest: int) -> Iterator[int]:
         yield window
         window = max(window + 1, int(window * _LADDER))
     yield longest
+
+
+# one number for a field of an opinion; of rules, how many there are
+def _said(signals: Signals, field: str, bar: int) -> float:
+    if field == RULES:
+        return float(len(signals.invalidations.get(bar, ())))
+    return float(getattr(signals, field)[bar])
+
+
+def _faulty_rules(strategy: Strategy, candles: Candles, whole: Signals) -> int:
+    count = 0
+    for bar in whole.invalidations:
+        try:
+            rules_at(strategy, candles, whole, bar)
+        except StrategyError:
+            count += 1
+    return count
+
+
+# at which bars from start to end the rules are others than with the whole history
+def _unlike_rules(whole: Signals, part: Signals, start: int, end: int) -> BoolArray:
+    differs = np.zeros(end - start, np.bool_)
+    if whole.invalidations or part.invalidations:
+        bars = {bar for bar in whole.invalidations if start <= bar < end} | {bar + start for bar in part.invalidations}
+        for bar in bars:
+            one, other = whole.invalidations.get(bar, ()), part.invalidations.get(bar - start, ())
+            differs[bar - start] = len(one) != len(other) or not all(map(_alike, one, other))
+    return differs
+
+
+def _alike(one: Invalidation, other: Invalidation) -> bool:
+    same = (one.kind, one.frame_ns, one.period) == (other.kind, other.frame_ns, other.period)
+    return same and bool(np.isclose(one.level, other.level, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True))
 
 
 def _differs(one: npt.NDArray[np.generic], other: npt.NDArray[np.generic]) -> BoolArray:

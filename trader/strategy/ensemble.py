@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from trader.codes import Direction
+from trader.core.records import MAX_SIGNAL_RULES
+from trader.domain.invalidation import Invalidation
 from trader.domain.market import Candles, FloatArray
 from trader.domain.signal import Signals
 from trader.errors import ConfigError
@@ -112,7 +114,8 @@ class EnsembleStrategy(Strategy):
         stop = _nearest([vote.stop_price for vote in votes], agree, long, nearest)
         target = _nearest([vote.target_price for vote in votes], agree, short, nearest)
         confidence = np.where(wrong, np.nan, np.clip(confidence, 0.0, 1.0))
-        return Signals(direction, confidence, stop, target, for_long - for_short)
+        rules = _merged([vote.invalidations for vote in votes], agree)
+        return Signals(direction, confidence, stop, target, for_long - for_short, rules)
 
     def note(self, candles: Candles, i: int) -> str:
         """Return what each member says."""
@@ -138,6 +141,18 @@ def _nearest(prices: Sequence[FloatArray], agree: BoolArray, highest: BoolArray,
     theirs = [np.where(agrees, price, np.nan) for agrees, price in zip(agree, prices, strict=True)]
     largest, smallest = (reduce(one, theirs) for one in choose)
     return np.where(highest, largest, smallest)
+
+
+# what would make an opinion pointless for the members who share it, the first ones where there are too many
+def _merged(
+    theirs: Sequence[Mapping[int, tuple[Invalidation, ...]]], agree: BoolArray
+) -> dict[int, tuple[Invalidation, ...]]:
+    merged: dict[int, dict[Invalidation, None]] = {}
+    for rules, agrees in zip(theirs, agree, strict=True):
+        for bar, found in rules.items():
+            if 0 <= bar < len(agrees) and agrees[bar]:
+                merged.setdefault(bar, {}).update(dict.fromkeys(found))
+    return {bar: tuple(found)[:MAX_SIGNAL_RULES] for bar, found in merged.items()}
 
 
 def _members(given: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:

@@ -8,6 +8,7 @@ from trader.domain.market import Candles, FloatArray, IntArray
 from trader.domain.signal import Signals
 from trader.strategy.base import Strategy
 from trader.strategy.indicators import RSI, nans, wilder_memory_bars
+from trader.strategy.parameters import number, whole
 
 #: confidence at the threshold, and how much it rises until half of the threshold
 _CONFIDENCE_AT_THRESHOLD = 0.6
@@ -55,16 +56,11 @@ class SimpleRSIStrategy(Strategy):
         overbought: float = 70.0,
     ) -> None:
         super().__init__(symbol, timeframe)
-        if isinstance(period, bool) or not isinstance(period, int) or not 2 <= period <= 1000:
-            raise ValueError(f"period must be a whole number from 2 to 1000, was {period!r}")
-        for name, value in (("oversold", oversold), ("overbought", overbought)):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{name} must be a number, was {value!r}")  # noqa: TRY004 - one kind for all parameters
-        if not 0 < oversold < overbought < 100:
+        self.period = whole("period", period, 2, 1000)
+        self.oversold = number("oversold", oversold, 0, 100)
+        self.overbought = number("overbought", overbought, 0, 100)
+        if not 0 < self.oversold < self.overbought < 100:
             raise ValueError(f"needs 0 < oversold < overbought < 100, was oversold {oversold}, overbought {overbought}")
-        self.period = period
-        self.oversold = float(oversold)
-        self.overbought = float(overbought)
         self._still_bars = _PERIODS_STILL * period
         self.lookback_bars = max(250, wilder_memory_bars(period) + self._still_bars)
         self.warmup_bars = period + 1

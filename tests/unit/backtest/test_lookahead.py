@@ -168,3 +168,17 @@ def test_planted_cheat_on_real_candles_is_caught(real_candles, kind):
     candles = read_candle_file(real_candles / "genetrader-binance-2024" / "ETH_USDT-5m.feather", "ETH/USDT", "5m")
     verdict = checked(kind(), candles, cuts=70)
     assert verdict.changed_bars > 0
+
+
+def test_cheat_whose_rules_know_the_future_is_caught():
+    """What closes a position is part of an opinion."""
+    verdict = checked(cheats.Prophet())
+    assert verdict.changed_bars > 0
+    assert {change.field for change in verdict.changed} == {"invalidations"}
+
+
+def test_rules_that_nobody_keeps_are_counted():
+    """The service would refuse each of these opinions."""
+    verdict = checked(cheats.Unruly(), market(500))
+    assert verdict.faulty_bars == 50
+    assert not verdict.is_clean

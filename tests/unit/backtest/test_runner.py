@@ -227,3 +227,30 @@ def test_thinned_keeps_the_lowest_and_the_highest(market: Path) -> None:
     _, equity = thinned(curve, 100)
     assert len(equity) <= 102
     assert (equity.min(), equity.max(), equity[-1]) == (curve.equity.min(), curve.equity.max(), curve.equity[-1])
+
+
+def test_run_rules_that_nobody_keeps_fail_as_they_do_live(market: Path) -> None:
+    """Five opinions with an impossible rule, and the strategy is not asked again."""
+    result = run(config_of(market, strategies=[{"use": "tests.unit.strategy.cheats:Unruly"}]))
+    (failed,) = result.failures
+    assert failed.strategy == "unruly"
+    assert not result.trades
+
+
+def test_run_says_which_rule_ended_a_trade(market: Path) -> None:
+    """In the trade, and in the CSV."""
+    rules = ["RSI(3) above 80 on 2h", "age over 9h"]
+    result = run(config_of(market, exits={"take_profit_frac": None, "invalidations": rules}))
+    notes = {trade.exit_note for trade in result.trades if trade.exit_reason == "invalidated"}
+    assert notes == {*rules}
+    assert not any(trade.exit_note for trade in result.trades if trade.exit_reason != "invalidated")
+    assert "age over 9h" in result.trades_csv()
+    assert "invalidated" in {group.name for group in result.by_reason}
+
+
+def test_run_more_indicators_than_there_is_room_for_is_refused(market: Path) -> None:
+    """Before anything is played."""
+    rules = [f"RSI({period}) above 90 on 1h" for period in (2, 4, 6, 8)]
+    strategies = [{"use": "tests.unit.engine.scripted:Ruled"}]
+    with pytest.raises(ConfigError, match="there is room for 4"):
+        run(config_of(market, strategies=strategies, exits={"invalidations": rules}))

@@ -207,3 +207,32 @@ def test_config_errors_pickled_keep_their_problems():
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.problems == caught.value.problems
     assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ('["close under 5"]', "exits.invalidations.0: 'close under 5': 'under' should be below or above"),
+        (
+            '[age over 3h, "RSI above 70 on 7m"]',
+            "exits.invalidations.1: 'RSI above 70 on 7m': its timeframe",
+        ),
+        ("[age over 1h, age over 2h, age over 3h, age over 4h, age over 5h]", "exits.invalidations"),
+        ("[5]", "exits.invalidations.0"),
+    ],
+)
+def test_load_bad_invalidation_names_the_rule(tmp_path, rules, problem):
+    """Which entry it is, and what in it is wrong."""
+    path = tmp_path / "trader.yaml"
+    path.write_text(f"market: {{timeframe: 5m}}\nexits: {{invalidations: {rules}}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert problem in str(raised.value)
+
+
+def test_load_good_invalidations_are_kept_as_written(tmp_path):
+    """An age fits any candles."""
+    path = tmp_path / "trader.yaml"
+    text = "market: {timeframe: 5m}\nexits: {invalidations: [rsi(9) above 80 on 15m, close below 5, age over 90s]}\n"
+    path.write_text(text, encoding="utf-8")
+    assert load(path).exits.invalidations == ("rsi(9) above 80 on 15m", "close below 5", "age over 90s")

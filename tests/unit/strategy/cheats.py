@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from trader.codes import RuleKind
+from trader.domain.invalidation import Invalidation, parse
 from trader.domain.signal import Signals
 from trader.strategy.base import Strategy
 from trader.strategy.indicators import EMA
@@ -121,3 +123,32 @@ class Unsure(Cheat):
         none = np.full(len(candles), np.nan)
         confidence = np.where(candles.open_ns // (60 * 10**9) % 10 == 0, np.nan, 0.5)
         return Signals(np.ones(len(candles), np.int8), confidence, none, none, none)
+
+
+class Prophet(Cheat):
+    """Has honest opinions, and rules that know the next candle."""
+
+    name = "prophet"
+
+    def signals(self, candles):
+        """Go long every hundredth minute, with a stop at the next close."""
+        none = np.full(len(candles), np.nan)
+        direction = (candles.open_ns // (60 * 10**9) % 100 == 0).astype(np.int8)
+        following = np.append(candles.close[1:], 1.0)
+        rules = {
+            int(bar): (Invalidation(RuleKind.CLOSE_BELOW, float(following[bar])),) for bar in np.flatnonzero(direction)
+        }
+        return Signals(direction, direction * 0.9, none, none, none, rules)
+
+
+class Unruly(Cheat):
+    """Brings a rule that looks at an indicator that it does not name."""
+
+    name = "unruly"
+
+    def signals(self, candles):
+        """Go long every tenth minute."""
+        none = np.full(len(candles), np.nan)
+        direction = (candles.open_ns // (60 * 10**9) % 10 == 0).astype(np.int8)
+        rules = {int(bar): (parse("RSI(3) above 90"),) for bar in np.flatnonzero(direction)}
+        return Signals(direction, direction * 0.9, none, none, none, rules)

@@ -249,3 +249,19 @@ def test_ensemble_looks_back_as_far_as_its_members():
     strategy = EnsembleStrategy(members=members)
     strategy.bind("1h")
     assert strategy.lookback_bars == max(617, 12 * 24, EmaTrendStrategy().lookback_bars)
+
+
+def test_ensemble_brings_the_rules_of_those_who_agree():
+    """Of a member who says something else none, and each rule once."""
+    entry = "tests.unit.engine.scripted:Ruled"
+    hours = {"long_hours": [5], "short_hours": [9]}
+    members = [{"use": entry, "params": hours}, {"use": entry, "params": {"long_hours": [5], "flat_hours": [9]}}]
+    ensemble = EnsembleStrategy(members=members, quorum=0.6)
+    alone = build(entry, hours)
+    assert ensemble.gauges == alone.gauges
+    ensemble.bind("1h")
+    close = walk(48)
+    given = Candles("BTC/USDT", "1h", np.arange(48) * 3600 * 10**9, close, close, close, close, close)
+    said, theirs = ensemble.signals(given), alone.signals(given)
+    assert list(said.invalidations) == [5, 29]
+    assert said.invalidations[5] == theirs.invalidations[5]

@@ -167,9 +167,9 @@ def test_note_says_the_reading_and_the_threshold():
         ({"oversold": 70, "overbought": 30}, "0 < oversold < overbought < 100"),
         ({"oversold": 0}, "0 < oversold"),
         ({"overbought": 100}, "overbought < 100"),
-        ({"oversold": math.nan}, "0 < oversold"),
-        ({"oversold": "30"}, "oversold must be a number, was '30'"),
-        ({"overbought": None}, "overbought must be a number, was None"),
+        ({"oversold": math.nan}, "oversold must be a number from 0 to 100, was nan"),
+        ({"oversold": "30"}, "oversold must be a number from 0 to 100, was '30'"),
+        ({"overbought": None}, "overbought must be a number from 0 to 100, was None"),
     ],
 )
 def test_parameter_out_of_range_is_refused(params, message):
