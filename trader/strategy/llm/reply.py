@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -25,9 +24,6 @@ from trader.strategy.llm.vocabulary import (
     Metric,
     Op,
 )
-
-#: C0 and C1 controls, separators, marks that turn the direction of writing, and halves of characters
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 class DecisionInvalid(StrategyError):
@@ -99,7 +95,7 @@ def read_reply(text: str, symbols: Sequence[str], timeframes: Sequence[str]) -> 
 
 def printable(text: str, limit: int = MAX_JUSTIFICATION_CHARS) -> str:
     """Return a model's text without anything that could end a line, colour a terminal or turn writing; cut."""
-    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:limit]
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:limit]
 
 
 # -- JSON, strictly ----------------------------------------------------------------------------

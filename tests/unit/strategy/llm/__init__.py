@@ -1,0 +1,1 @@
+"""The language model's strategy, without a server."""
