@@ -10,12 +10,12 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from trader.clock import NS_PER_DAY, format_utc
+from trader.clock import NS_PER_DAY, format_utc, utc_ns
 from trader.codes import Decided, Limit, Reason, Side
 from trader.config.sections import Config
 from trader.dashboard import records
@@ -38,7 +38,11 @@ PATIENCE_S = 5.0
 #: SQLite looks at the clock every so many of its steps
 _STEPS = 20_000
 MOST_MARKS = 300
+#: symbols whose candles are read when somebody opens the page
+MOST_WARM = 8
+WARM_EVERY_S = 60.0
 MOST_CHANGES = 200
+MOST_ANSWERS = 20
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +75,16 @@ class Archive:
         self._ledger: LedgerReader | None = None
         self._metrics = MetricsReader(paths.metrics)
         self._candles = CandleHistory(config)
+        self._llm = config.llm
+        self._warmed_s = -WARM_EVERY_S
         self._lanes = {
             name: _Lane(ThreadPoolExecutor(1, thread_name_prefix=f"dashboard-{name}")) for name in ("ledger", "files")
         }
 
     def reconfigure(self, config: Config) -> None:
-        """Show another configuration's candles."""
+        """Show another configuration's candles and budget."""
         self._candles = CandleHistory(config)
+        self._llm = config.llm
 
     async def close(self) -> None:
         """End the threads and close the files."""
@@ -171,16 +178,35 @@ class Archive:
         document["marks"] = await self._ask_ledger(lambda ledger: _marks(ledger, query.symbol, from_ns, until_ns), [])
         return document
 
-    async def warm(self, symbol: str, now_ns: int) -> None:
-        """Read a symbol's candles ahead of the first question."""
-        try:
-            await self._ask("files", lambda: self._candles.bars(symbol, now_ns))
-        except TraderError as error:
-            log.debug("no candles of %s: %s", symbol, error)
+    def warm(self, symbols: Sequence[str], now_ns: int) -> None:
+        """Read symbols' candles ahead of the first question, beside everything else; at most once a minute."""
+        if time.monotonic() - self._warmed_s < WARM_EVERY_S or not now_ns:
+            return
+        self._warmed_s = time.monotonic()
+
+        def read() -> None:
+            for symbol in symbols[:MOST_WARM]:
+                try:
+                    self._candles.bars(symbol, now_ns)
+                except TraderError as error:
+                    log.debug("no candles of %s: %s", symbol, error)
+
+        self._lanes["files"].pool.submit(read)
 
     async def lines(self, query: LogsQuery) -> tuple[list[Document], str | None]:
         """Return the newest lines of the log and where the next page begins."""
         return await self._ask("files", lambda: read_lines(self._paths.log_dir, query))
+
+    async def model(self) -> Document | None:
+        """Return the language model's books; None when it was never asked."""
+
+        def read() -> Document | None:
+            from trader.strategy.llm.status import read_status
+
+            found = read_status(self._llm, self._paths.data_dir, utc_ns(), MOST_ANSWERS)
+            return None if found is None else records.model_view(found.document())
+
+        return await self._ask("files", read)
 
     async def curve(self, points: int, since_ns: int, until_ns: int) -> list[tuple[int, float, float]]:
         """Return the curve of `metrics.db`, thinned."""
@@ -257,5 +283,4 @@ def _marks(ledger: LedgerReader, symbol: str, since_ns: int, until_ns: int) -> l
 
 
 def _health_changes(metrics: MetricsReader) -> list[tuple[int, str, str, str]]:
-    read = getattr(metrics, "health", None)
-    return [(item.recorded_ns, item.name, item.level, item.text) for item in (read(MOST_CHANGES) if read else ())]
+    return [(item.recorded_ns, item.name, item.level, item.text) for item in metrics.health(MOST_CHANGES)]

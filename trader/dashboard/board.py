@@ -146,6 +146,11 @@ class Board:
         self._owed.clear()
         return changed
 
+    @property
+    def market_ns(self) -> int:
+        """Market time of the last reading [ns UTC]; 0: nothing is known."""
+        return int(self.refresh()["market"]["time_ms"] or 0) * 1_000_000
+
     def tick_size(self, symbol: str) -> float | None:
         """Return a symbol's price step; None until an engine has told it."""
         book = self._sample.book

@@ -196,8 +196,7 @@ class Candles(Asking):
         query, board = self.arguments(queries.CandlesQuery), self.services.board
         self.known_symbol(query.symbol)
         status = board.refresh()
-        now_ns = (status["market"]["time_ms"] or 0) * NS_PER_MS
-        document = await self.asked(self.services.archive.candles(query, now_ns))
+        document = await self.asked(self.services.archive.candles(query, board.market_ns))
         held = next((item for item in status["positions"] if item["symbol"] == query.symbol), None)
         if held is not None and held["side"] != "none":
             document["marks"].append(view.open_mark(held))
@@ -221,6 +220,17 @@ class Profit(Asking):
         self.answer_document(
             await self.asked(self.services.archive.profit(query.since_ms * NS_PER_MS, query.until_ms * NS_PER_MS))
         )
+
+
+class Model(Asking):
+    """The language model: calls and spend against their caps, breaker, last answers."""
+
+    answers = models.ModelDocument
+
+    async def get(self) -> None:
+        """Answer its books."""
+        self.arguments(queries.Arguments)
+        self.answer_document({"llm": await self.asked(self.services.archive.model())})
 
 
 class Healthz(Base):

@@ -536,6 +536,40 @@ class HealthDocument(Document):
     changes: list[HealthChange]
 
 
+class ModelDecision(Document):
+    """One answer of the language model, and what became of it."""
+
+    id: str
+    time: Time | None
+    text: str
+    cost_usd: Exact | None
+    latency_s: float | None
+    model: str | None
+    message: str | None
+
+
+class ModelView(Document):
+    """The language model's books."""
+
+    calls_today: int
+    max_calls_per_day: int
+    spent_usd: Exact
+    reserved_usd: Exact
+    """Held back for questions that are under way or whose price is not known."""
+    max_usd_per_day: Exact
+    breaker: Literal["closed", "open", "half_open"]
+    breaker_until: Time | None
+    breaker_reason: str | None
+    failures_in_a_row: int
+    decisions: list[ModelDecision]
+
+
+class ModelDocument(Document):
+    """Spend, breaker and last answers of the language model; null when it was never asked."""
+
+    llm: ModelView | None
+
+
 class HealthzDocument(Document):
     """Whether the service does its work, with every reason why not."""
 
@@ -550,6 +584,8 @@ class HealthzDocument(Document):
     clear_s: float | None
     breaker: Literal["closed", "open", "half_open"] | None
     """Of an exchange; null without one."""
+    checks: list[CheckView]
+    """The monitor's checks, worst first."""
     time: Time
 
 

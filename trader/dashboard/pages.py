@@ -35,6 +35,8 @@ class Page(Base):
         if not self.services.guard.open_to_read and not self.authorised():
             self.redirect("/login")
             return
+        board = self.services.board
+        self.services.archive.warm(board.config.market.symbols, board.market_ns)
         ids = await asyncio.to_thread(plotly_style_ids)
         self.render("index.html", asset=self.static_url, plotly=plotly_url(), style_ids=ids)
 
@@ -53,14 +55,17 @@ class LoginPage(Base):
 class Static(web.StaticFileHandler):
     """The page's own files."""
 
+    def set_default_headers(self) -> None:
+        """Set what no answer goes without."""
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
     def set_extra_headers(self, path: str) -> None:
         """Let browsers keep what is named by its hash, and ask again for the rest.
 
         Icons are kept for a day: the one for "disconnected" is needed when nobody answers.
         """
-        self.clear_header("Server")
-        for name, value in HEADERS.items():
-            self.set_header(name, value)
         if path.endswith(".svg"):
             self.set_header("Cache-Control", "max-age=86400")
         elif not self.get_argument("v", None):

@@ -112,7 +112,7 @@ class TradesQuery(Listing):
 
     limit: Count = 50
     symbol: Symbol | None = None
-    before: Annotated[str, Field(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")] | None = None
+    before: Annotated[str, Field(pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")] | None = None
 
 
 class DecisionsQuery(Listing):
@@ -165,7 +165,7 @@ class LogsQuery(Listing):
     )
     role: Literal["supervisor", "engine", "monitor", "dashboard"] | None = None
     contains: Annotated[str, Field(max_length=200)] | None = None
-    before: Annotated[str, Field(pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")] | None = None
+    before: Annotated[str, Field(pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")] | None = None
 
 
 class Nothing(BaseModel):

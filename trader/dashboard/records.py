@@ -144,6 +144,30 @@ def order_view(order: Order) -> Document:
     }
 
 
+def model_view(document: Document) -> Document:
+    """Return the language model's books without what only its own command shows."""
+    return {**document, "decisions": [_model_decision(record) for record in document["decisions"]]}
+
+
+def _model_decision(record: Document) -> Document:
+    market_ns, cost = record.get("market_ns"), record.get("cost_usd")
+    return {
+        "id": str(record["decision_id"]),
+        "time": format_utc(market_ns, "seconds") if isinstance(market_ns, int) else None,
+        "text": ", ".join(map(_final_text, record.get("final") or [])) or "nothing",
+        "cost_usd": None if cost is None else str(cost),
+        "latency_s": known(record.get("latency_s")),
+        "model": record.get("model_used") or None,
+        "message": record.get("message") or None,
+    }
+
+
+def _final_text(final: Document) -> str:
+    reason = str(final.get("reason") or "none")
+    words = f"{final.get('symbol', '?')} {final.get('action', '?')}"
+    return words if reason == "none" else f"{words} ({reason.replace('_', ' ')})"
+
+
 def _reason(reason: Reason) -> str:
     return reason.name.lower()
 

@@ -23,5 +23,6 @@ REST: tuple[tuple[str, type[Base]], ...] = (
     ("/api/workers", documents.Workers),
     ("/api/strategies", documents.Strategies),
     ("/api/health", documents.Health),
+    ("/api/llm", documents.Model),
     ("/api/openapi.json", documents.OpenApi),
 )

@@ -548,5 +548,6 @@ def health_document(status: Document) -> Document:
         "lease_s": entries["lease_s"],
         "clear_s": entries["clear_s"],
         "breaker": status["exchange"]["breaker"] if status["exchange"] is not None else None,
+        "checks": status["health"],
         "time": status["time"],
     }

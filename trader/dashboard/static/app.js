@@ -4,7 +4,7 @@ import * as control from "./control.js";
 import { byId, className, text } from "./dom.js";
 import { clock, duration, offset, setQuote, signedPercent, words } from "./format.js";
 import { Link } from "./link.js";
-import { makeTables, showExchange, showFacts, showHero, showLimits } from "./panels.js";
+import { makeTables, showExchange, showFacts, showHero, showLimits, showModel } from "./panels.js";
 import { makeTabs } from "./tables.js";
 
 const KEPT_DECISIONS = 200;
@@ -52,6 +52,15 @@ function cursor(name, rows) {
 function followTable() {
   const found = tables[table];
   if (LOADED.includes(table) && !found.paged && !document.hidden && Date.now() - (found.loadedAt ?? 0) > 2000) found.load();
+}
+
+// The model's books are files of their own: asked for at the start and now and then, while somebody looks.
+async function lookAtModel() {
+  if (document.hidden) return;
+  try {
+    const response = await fetch("/api/llm");
+    if (response.ok) showModel((await response.json()).llm);
+  } catch { /* the link says that the server is away */ }
 }
 
 function show() {
@@ -153,6 +162,8 @@ function wire() {
   });
   setInterval(tick, 1000);
   setInterval(followTable, 5000);
+  setInterval(lookAtModel, 15000);
+  lookAtModel();
   control.lookAtSession();
 }
 

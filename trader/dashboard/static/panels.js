@@ -347,6 +347,35 @@ export function showFacts(status, elapsedS) {
   text(byId("version"), `trader ${service.version}`);
 }
 
+function showPairs(holder, pairs) {
+  if (holder.childElementCount !== pairs.length) {
+    holder.replaceChildren(...pairs.map(([name]) => { const pair = make("div"); pair.append(make("dt", "", name), make("dd")); return pair; }));
+  }
+  pairs.forEach(([, value, bad], index) => { const cell = holder.children[index].lastElementChild; text(cell, value); className(cell, bad ? "loss" : ""); });
+}
+
+function fillAnswer(row, a) {
+  const cells = row.children;
+  text(cells[0], a.time ? a.time.slice(5, 16).replace("T", " ") : "–");
+  attribute(cells[0], "title", a.time ? local(Date.parse(a.time)) : "");
+  two(cells[1], a.text, [a.model, a.cost_usd === null ? null : `${a.cost_usd} USD`, a.latency_s === null ? null : `${number(a.latency_s, 1)} s`, a.message].filter(Boolean).join(" · "));
+}
+
+let answers = null;
+export function showModel(llm) {
+  byId("model-panel").hidden = !llm;
+  if (!llm) return;
+  answers ??= new DataTable({ name: "model", key: (item) => item.id, fill: fillAnswer, columns: [column("Asked at", (a) => a.time), column("Answer", (a) => a.text, "why log")] });
+  const spent = Number(llm.spent_usd) + Number(llm.reserved_usd);
+  showPairs(byId("model-facts"), [
+    ["Calls today", `${llm.calls_today} of ${llm.max_calls_per_day}`, llm.calls_today >= llm.max_calls_per_day],
+    ["Spent today", `${number(spent, 4)} of ${number(Number(llm.max_usd_per_day), 2)} USD`, spent >= Number(llm.max_usd_per_day)],
+    ["Breaker", words(llm.breaker) + (llm.breaker_reason ? `: ${llm.breaker_reason}` : ""), llm.breaker !== "closed"],
+    ["Failures in a row", number(llm.failures_in_a_row, 0), llm.failures_in_a_row > 0],
+  ]);
+  answers.show(llm.decisions);
+}
+
 export function showExchange(exchange) {
   byId("exchange-panel").hidden = !exchange;
   if (!exchange) return;
@@ -360,9 +389,5 @@ export function showExchange(exchange) {
     ["Stops there", `${number(x.stops_standing, 0)}${x.stops_missing ? `, ${x.stops_missing} missing` : ""}`, x.stops_missing > 0],
     ["Without a stop", `${duration(x.naked_s)} in all, ${duration(x.naked_longest_s)} longest`, false], ["Maintenance", x.maintenance ? "yes" : "no", x.maintenance],
   ];
-  const holder = byId("exchange");
-  if (holder.childElementCount !== pairs.length) {
-    holder.replaceChildren(...pairs.map(([name]) => { const pair = make("div"); pair.append(make("dt", "", name), make("dd")); return pair; }));
-  }
-  pairs.forEach(([, value, bad], index) => { const cell = holder.children[index].lastElementChild; text(cell, value); className(cell, bad ? "loss" : ""); });
+  showPairs(byId("exchange"), pairs);
 }
