@@ -178,9 +178,11 @@ class _Status(Collector):
     def _strategies(self) -> Iterable[Metric]:
         disabled = GaugeMetricFamily("trader_strategy_disabled", "1 while it is not asked.", labels=["strategy"])
         failures = CounterMetricFamily("trader_strategy_failures", "Answers that failed.", labels=["strategy"])
-        for one in self._status["strategies"]:
-            disabled.add_metric([one["name"]], float(one["state"] == "disabled"))
-            failures.add_metric([one["name"]], one["failures"])
+        # by name: two of one name would be one series twice, which no parser takes
+        for name, one in {one["name"]: one for one in self._status["strategies"]}.items():
+            disabled.add_metric([name], float(one["state"] == "disabled"))
+            if one["failures"] is not None:
+                failures.add_metric([name], one["failures"])
         yield from (disabled, failures)
 
     def _exchange(self) -> Iterable[Metric]:
