@@ -321,3 +321,30 @@ def test_what_spot_can_not_do_is_refused_by_name(tmp_path, section, values):
 
         with pytest.raises(ConfigError, match=f"{section}.{next(iter(values))}"):
             asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [None, ("drop_after", {}), ("truncated_body", {"how": "json"}), ("drop_before", {})])
+def test_second_dialect_finds_orders_without_looking_up_by_client_id(tmp_path, fault):
+    """Kraken's fetch_order takes its own number alone: open and closed orders are looked through instead."""
+    Told.says = {}
+    candles = {"BTC/USDT": flat_candles()}
+    with FakeVenue(candles, dialect="kraken", balances={"USDT": 10_000}) as venue:
+
+        async def run() -> None:
+            config = live_config(
+                venue,
+                market={"exchange": "kraken"},
+                recovery={"error_cooldown_seconds": 0.05},
+            )
+            rig = LiveRig(tmp_path, config)
+            await rig.start()
+            minutes = Minutes()
+            if fault is not None:
+                venue.script.add("submit", fault[0], **fault[1])
+            await buy(rig, minutes)
+            await sell(rig, minutes)
+            await rig.until(rig.is_covered)
+            await rig.stop()
+
+        asyncio.run(run())
+        assert [text for text in judge(tmp_path, venue) if not text.startswith("intended")] == []

@@ -20,7 +20,8 @@ class Capabilities:
 
     #: parameter of fetch_order that takes a client order id; None: look through open and closed orders instead
     lookup_param: str | None = None
-    #: how long after it was sent a request may still be accepted [s]; None: `execution.order_timeout_seconds`
+    #: how long after it was sent a request may still be accepted [s]; None: `execution.order_timeout_seconds`, after
+    #: which an entry is too old to be sent again
     settles_s: float | None = None
     #: option of the client that says the same [ms], as in recvWindow; counts instead where it is set
     settles_option: str | None = None
@@ -52,8 +53,9 @@ TABLE: Mapping[str, Capabilities] = {
         refused_before=BEFORE_ACCEPTING,
     ),
     # cl_ord_id is known to open and closed orders, and fetch_order takes the venue's id alone. A request with an older
-    # nonce than one that was accepted since is refused.
+    # nonce than one that was accepted since is refused: a question that was answered ends what was on its way before it.
     "kraken": Capabilities(
+        settles_s=2.0,
         duplicate=re.compile(r"EOrder:.*(cl_ord_id|client).*(use|uplicate|exist)", re.IGNORECASE),
         refused_before=BEFORE_ACCEPTING,
     ),
