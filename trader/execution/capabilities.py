@@ -53,7 +53,7 @@ TABLE: Mapping[str, Capabilities] = {
         refused_before=BEFORE_ACCEPTING,
     ),
     # cl_ord_id is known to open and closed orders, and fetch_order takes the venue's id alone. A request with an older
-    # nonce than one that was accepted since is refused: a question that was answered ends what was on its way before it.
+    # nonce than one that was accepted since is refused: an answered question ends what was on its way before it.
     "kraken": Capabilities(
         settles_s=2.0,
         duplicate=re.compile(r"EOrder:.*(cl_ord_id|client).*(use|uplicate|exist)", re.IGNORECASE),
