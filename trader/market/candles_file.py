@@ -225,7 +225,13 @@ def _texts_to_ns(path: Path, name: str, column: Any) -> IntArray:
     try:
         return np.array([parse_utc(text) for text in column.to_pylist()], np.int64)
     except ValueError as error:
-        raise _bad_cell(path, name, column, parse_utc, "an ISO 8601 time or a time since the epoch", error) from error
+        wanted = "an ISO 8601 time or a time since the epoch"
+        raise _bad_cell(path, name, column, _time_of_any_kind, wanted, error) from error
+
+
+# which cell is no time at all; where each is one, some are of another kind than the rest
+def _time_of_any_kind(cell: str) -> int:
+    return int(cell) if cell.strip().isdecimal() else parse_utc(cell)
 
 
 def _as_ns(column: Any) -> IntArray:

@@ -101,6 +101,7 @@ def test_csv_with_quotes_windows_lines_and_other_columns_reads(tmp_path):
         ((HEADER, "2024-01-01,1,2,0.5,1,1", "2024-01-02,1,2,,1,1"), "row 2: low is '', not a number"),
         ((HEADER, "2024-01-01,1,2,0.5,1,many"), "row 1: volume is 'many', not a number"),
         ((HEADER, "2024-01-01,1,2,0.5,1,1", "yesterday,1,2,0.5,1,1"), "row 2: date is 'yesterday', not an ISO 8601"),
+        ((HEADER, "1704067200,1,2,0.5,1,1", "hello,1,2,0.5,1,1"), "row 2: date is 'hello', not an ISO 8601"),
         ((HEADER, "2024-01-01,1,2,0.5,1,1", "2024-01-02,1,2"), "row 2 has 3 cells, the header has 6"),
         (("open,high,low,close,volume", "1,2,0.5,1,1"), "needs exactly one column date or timestamp: line 1"),
         (("date,open,high,low,close", "2024-01-01,1,2,0.5,1"), "needs exactly one column volume: line 1"),
