@@ -54,8 +54,16 @@ class Keepsake:
         return self._running.exists()
 
     def begin(self) -> None:
-        """Note, on disk, that the service may trade from now on."""
-        _write(self._running, f"{os.getpid()}\n".encode())
+        """Note, on disk, that the service may trade from now on; an empty file, so that a full disk has room for it.
+
+        Raises
+        ------
+        OSError
+            When it can't be noted.
+        """
+        if not self._running.exists():
+            os.close(os.open(self._running, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            _sync_folder(self._running.parent)
 
     def end(self) -> None:
         """Note that the service has stopped in order."""
@@ -131,7 +139,11 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

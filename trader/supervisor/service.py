@@ -430,10 +430,21 @@ class Supervisor:
 
     # --------------------------------------------------------------- state
 
+    def _note_begin(self) -> None:
+        try:
+            self._instance.keepsake.begin()
+        except OSError as error:
+            # positions want to be looked after, whatever becomes of this note
+            log.warning(
+                "%s: it can not be noted that the service runs: if it is cut off, the next start needs a valid "
+                "configuration",
+                error,
+            )
+
     def _settle_state(self) -> None:
         """Derive the state of the service from the states of its workers."""
         if self._state is S.STARTING and self._all_up():
-            self._instance.keepsake.begin()
+            self._note_begin()
             if self._reduce_only is None:
                 self._lease.grant()
             self._reloads.started()

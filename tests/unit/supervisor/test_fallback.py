@@ -79,3 +79,15 @@ def test_keepsake_keep_replaces_whole_and_leaves_equal_bytes_alone(tmp_path):
     keepsake.keep(BAD)
     assert keepsake.last_good.read_bytes() == BAD
     assert [path.name for path in tmp_path.iterdir()] == ["last-good.yaml"]
+
+
+def test_keepsake_begins_without_a_write_when_the_last_run_was_cut_off(tmp_path):
+    """On a disk that has become full there is nothing to write: the note is there already."""
+    keepsake = Keepsake(tmp_path)
+    keepsake.begin()
+    before = (tmp_path / "running").stat()
+    keepsake.begin()
+    after = (tmp_path / "running").stat()
+    assert (before.st_ino, before.st_mtime_ns, before.st_size) == (after.st_ino, after.st_mtime_ns, after.st_size)
+    assert after.st_size == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["running"]
