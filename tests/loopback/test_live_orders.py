@@ -348,3 +348,37 @@ def test_second_dialect_finds_orders_without_looking_up_by_client_id(tmp_path, f
 
         asyncio.run(run())
         assert [text for text in judge(tmp_path, venue) if not text.startswith("intended")] == []
+
+
+def test_restored_old_ledger_does_not_use_order_numbers_again(tmp_path):
+    """A backup from before the last orders is put back: what it lacks is adopted, and no client id comes twice."""
+    Told.says = {}
+    with FakeVenue({"BTC/USDT": flat_candles()}, balances={"USDT": 10_000}) as venue:
+
+        async def run() -> None:
+            rig = LiveRig(tmp_path, live_config(venue, execution={"protective_stop": False}))
+            await rig.start()
+            minutes = Minutes()
+            await minutes.play(rig)
+            await rig.stop()
+            backup = (tmp_path / "ledger.db").read_bytes()
+            again = LiveRig(tmp_path, rig.config)
+            again.generation = rig.generation
+            await again.start()
+            await minutes.play(again, Direction.LONG)
+            await again.until(lambda: again.parts.ledger.books.holdings)
+            await again.until(again.is_calm)
+            await again.stop()
+            for leftover in tmp_path.glob("ledger.db*"):
+                leftover.unlink()
+            (tmp_path / "ledger.db").write_bytes(backup)
+            old = LiveRig(tmp_path, rig.config)
+            old.generation = again.generation
+            await old.start()
+            assert old.parts.live.router.differences == 2, "coins that it did not buy, money that it did not spend"
+            assert not old.parts.ledger.books.holdings
+            assert old.parts.ledger.next_order_id() > 10_000
+            await old.stop()
+
+        asyncio.run(run())
+        assert venue.books.twice() == {}

@@ -17,10 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from trader.clock import NS_PER_S
 from trader.codes import Side
 from trader.domain.order import Order, OrderEvent, OrderKind
 from trader.execution import outcomes
-from trader.execution.answers import Standing, VenueOrder, exactly, read_order, read_trade
+from trader.execution.answers import Standing, VenueOrder, amount_of, exactly, read_order, read_trade
 from trader.execution.capabilities import Capabilities
 from trader.execution.outcomes import Outcome
 from trader.execution.ports import Connection
@@ -42,6 +43,8 @@ RESTING_S = 15.0
 ABSENCES = 2
 #: how far a stop that needs a limit has it beyond its trigger
 LIMIT_BEYOND_FRAC = 0.02
+#: how much older than its intent an order at the venue may be, clocks being what they are [ns]
+OLDER_NS = 600 * NS_PER_S
 #: longest text of an error that is kept with an order
 NOTE_LENGTH = 200
 
@@ -391,7 +394,7 @@ class ExchangeVenue:
             return await self._search(order)
         found = read_order(answer, order.symbol)
         ours = found is not None and found.client_order_id in (None, order.client_order_id)
-        return (found, True) if ours else (None, False)
+        return (found, True) if ours and _is_same(answer, order) else (None, False)
 
     async def _search(self, order: Order) -> tuple[VenueOrder | None, bool]:
         """Look for an order among the open ones, then among those that are over, then among the open ones again.
@@ -417,7 +420,7 @@ class ExchangeVenue:
                 )
                 if mine:
                     found = read_order(raw, order.symbol)
-                    return found, found is not None
+                    return found, found is not None and _is_same(raw, order)
         return None, True
 
     async def _note_absence(self, life: _Life, asked_s: float) -> None:
@@ -483,6 +486,21 @@ class ExchangeVenue:
     def _post(self, update: Update) -> None:
         self._updates.append(update)
         self.arrived.set()
+
+
+def _is_same(raw: Any, order: Order) -> bool:
+    """Tell whether what was found under an order's name can be that order, and not an older one of the same name."""
+    side = {"buy": Side.BUY, "sell": Side.SELL}.get(str(raw.get("side")), order.side)
+    quantity, told_ms = amount_of(raw.get("amount")), raw.get("timestamp")
+    older = isinstance(told_ms, int | float) and told_ms * 1e6 < order.created_ns - OLDER_NS
+    if side is order.side and quantity in (None, order.quantity) and not older:
+        return True
+    log.critical(
+        "order %s: the venue has another one under this name (%s %s of %s): was an old ledger restored? "
+        "The symbol stays as it is until you have looked",
+        order.client_order_id, raw.get("side"), raw.get("amount"), raw.get("datetime"),
+    )  # fmt: skip
+    return False
 
 
 def _urgency(life: _Life) -> tuple[int, int]:

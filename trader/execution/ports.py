@@ -59,6 +59,9 @@ class LiveJournal(Journal, Protocol):
     def fill_count(self) -> int:
         """How many fills were recorded."""
 
+    def skip_order_ids(self, used: int, beyond: int) -> bool:
+        """Go on beyond a number that was used elsewhere, if it was; tell whether it was."""
+
     def order_by_venue_id(self, symbol: str, venue_order_id: str) -> Order | None:
         """Return the newest order of a symbol that the venue knows by this id."""
 

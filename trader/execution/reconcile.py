@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 OVERLAP_S = 3600
 #: smallest unit of the venues' balances; less than this for each fill since the last look is rounding
 SMALLEST_UNIT = Decimal("1e-8")
+#: numbers left out beyond the last one that the venue is known to have seen: orders that were canceled are not shown
+SKIPPED = 10_000
 _STANDING = frozenset({OrderState.OPEN, OrderState.PARTIAL, OrderState.CANCELING})
 
 
@@ -181,6 +183,7 @@ class Reconciler:
     def compare(self, picture: Picture) -> Comparison:
         """Bring the ledger to what the venue says; a step, to be committed like any other."""
         result = Comparison()
+        self._skip_used_numbers(picture)
         self._compare_open(picture, result)
         self._compare_executions(picture, result)
         self._compare_live(picture, result)
@@ -191,6 +194,13 @@ class Reconciler:
             self.complete_ns = self._connection.now_ns()
             self.count += 1
         return result
+
+    def _skip_used_numbers(self, picture: Picture) -> None:
+        """Leave out order numbers that the venue has seen: after an old ledger was restored they would come again."""
+        names = [item.client_order_id for item in (*picture.open_orders, *picture.owners.values())]
+        used = max((number for name in names if (number := self._ids.number(name)) is not None), default=0)
+        if used and self._ledger.skip_order_ids(used, SKIPPED):
+            log.critical("the venue knows order number %d, and the ledger does not: was an old ledger restored?", used)
 
     def _compare_open(self, picture: Picture, result: Comparison) -> None:
         for found in picture.open_orders:

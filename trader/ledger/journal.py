@@ -226,6 +226,21 @@ class Ledger:
         """How many fills were recorded."""
         return self._counts["fills"]
 
+    def skip_order_ids(self, used: int, beyond: int) -> bool:
+        """Go on beyond an order number that was used elsewhere; tell whether it was ahead of ours.
+
+        Parameters
+        ----------
+        used : int
+            A number that is taken.
+        beyond : int
+            How many more are left out.
+        """
+        ahead = used > self._last_order
+        if ahead:
+            self._last_order = used + beyond
+        return ahead
+
     def order_by_venue_id(self, symbol: str, venue_order_id: str) -> Order | None:
         """Return the newest order of a symbol that the venue knows by this id; None when there is none."""
         for order in reversed(self._pending.orders.values()):
