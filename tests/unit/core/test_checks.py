@@ -169,10 +169,11 @@ def test_check_everything_broken_names_everything() -> None:
     _set("account", day_start_equity=20_000, day_trades=20, open_positions=5, drawdown_frac=0.5, loss_streak=9)(book)
     _set("account", halt_mask=Halt.PAUSED | Halt.DRAWDOWN, last_loss_ns=NOW_NS, gross_exposure=10_000.0)(book)
     _set("limits", cooldown_ns=10**12, loss_streak_limit=1, loss_streak_cooldown_ns=10**12, allow_short=0)(book)
+    _set("limits", max_correlated_exposure_frac=0.1)(book)
     _set("slot", last_close_ns=NOW_NS, blocked=2, quantity=30.0)(book)
     book.desk["gate"] = (9, 1, 1)
     mask = book.ask(direction=-1, confidence=0.0, stop_price=50.0, quantity=0.01, time_ns=NOW_NS + 10**12 - 1)
-    assert Limit(mask) == ~(Limit.NOT_FINITE | Limit.CORRELATED) & (Limit.STOP_SIDE * 2 - 1)
+    assert Limit(mask) == ~Limit.NOT_FINITE & (Limit.STOP_SIDE * 2 - 1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
