@@ -52,7 +52,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def seconds_until(condition: Callable[[], Any], what: str, timeout_s: float = 30.0, poll_s: float = 0.002) -> float:
+def seconds_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0, poll_s: float = 0.002) -> float:
     """Return after how long a condition came true; fail when it does not in time."""
     started = time.monotonic()
     while time.monotonic() - started < timeout_s:
@@ -125,12 +125,17 @@ class Stage(Service):
         until_ns = self.look(lambda reader: reader.clear_until_ns()) or 0
         return (until_ns - boottime_ns()) / 1e9
 
+    def engine_lag_s(self) -> float:
+        """Return how much later than due the engine's loop came to its last beat [s]."""
+        beat = self.look(lambda reader: reader.beat("engine"))
+        return 0.0 if beat is None else int(beat["loop_lag_ns"]) / 1e9
+
     def market_ns(self) -> int:
         """Return how far the engine is."""
         beat = self.look(lambda reader: reader.beat("engine"))
         return 0 if beat is None else int(beat["market_ns"])
 
-    def market_moves(self, timeout_s: float = 30.0) -> float:
+    def market_moves(self, timeout_s: float = 60.0) -> float:
         """Return after how long the market has gone on [s]."""
         before = self.market_ns()
         return self.after(lambda: self.market_ns() > before, "the market to go on", timeout_s)

@@ -38,7 +38,7 @@ def test_fault_06_dashboard_dies(fault):
         while not stage.is_ready("dashboard", 1):
             assert stage.lease_left_s() > 0
             assert stage.clear_left_s() > 0
-            assert time.monotonic() - started < 30
+            assert time.monotonic() - started < 90
             time.sleep(0.01)
         fault.recovered(time.monotonic() - started)
         stage.trades_again()

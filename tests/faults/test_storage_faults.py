@@ -162,8 +162,8 @@ def test_fault_20_compile_cache_is_corrupt(fault, how, tmp_path):
         assert stage.worker("engine")["restarts"] == 0, "one start has to do"
         stage.trades_again()
         assert stage.stop() == 0
-        warm = stage.up()
-        assert warm < max(8.0, fault.row.recoveries_s[-1]), "the cache was not rebuilt"
+        stage.up()
+        assert stage.text().count("kernels compiled in") == 2, "the cache was not rebuilt, once"
         stage.verified()
     fault.happened("compiled anew within the same start and READY; warm again afterwards")
 

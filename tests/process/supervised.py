@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from trader.state.paths import locate
 from trader.state.reader import StateReader
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+#: for whatever has to happen; a slow machine is no failure, and a wait ends when it has happened
+PATIENCE_S = 60.0
 
 
 def eventually(check: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
@@ -41,6 +43,39 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Deaths:
+    """Waits for the end of processes without polling them: the kernel tells, by their pidfds.
+
+    Parameters
+    ----------
+    pids : iterable of int
+        Processes that live.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._left = {os.pidfd_open(pid): pid for pid in pids}
+
+    def seconds_after(self, kill: Callable[[], Any], timeout_s: float = PATIENCE_S) -> float:
+        """Return the seconds from a kill to the last death; fail when somebody lives on."""
+        poll = select.poll()
+        for descriptor in self._left:
+            poll.register(descriptor, select.POLLIN)
+        started = time.monotonic()
+        kill()
+        try:
+            while self._left and (left_s := started + timeout_s - time.monotonic()) > 0:
+                for descriptor, _ in poll.poll(left_s * 1000):
+                    poll.unregister(descriptor)
+                    os.close(descriptor)
+                    del self._left[descriptor]
+            took_s = time.monotonic() - started
+            assert not self._left, f"alive after {timeout_s:g} s: {sorted(self._left.values())}"
+            return took_s
+        finally:
+            for descriptor in self._left:
+                os.close(descriptor)
 
 
 class Supervised:

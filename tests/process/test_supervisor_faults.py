@@ -6,7 +6,7 @@ import os
 import signal
 
 from tests.paper_desk import PaperDesk
-from tests.process.supervised import alive, eventually
+from tests.process.supervised import Deaths, alive, eventually
 from trader.clock import boottime_ns
 from trader.codes import WorkerState
 from trader.domain.order import OrderState
@@ -103,8 +103,7 @@ def test_killed_while_stopping_leaves_nobody_behind(supervised):
     pids = service.pids()
     service.process.send_signal(signal.SIGTERM)
     eventually(lambda: "asked to stop" in service.text, "the stop")
-    service.process.kill()
-    eventually(lambda: not any(alive(pid) for pid in pids), "the workers to die", 1.0)
+    Deaths(pid for pid in pids if alive(pid)).seconds_after(service.process.kill, 5.0)
 
 
 def test_engine_that_is_given_up_leaves_no_entry_in_flight(supervised):
@@ -129,7 +128,7 @@ def test_monitor_that_is_given_up_halts_entries_and_nothing_else(supervised):
     service.start()
     row = service.wait_for_worker("monitor", state=WorkerState.FATAL)
     assert row["restarts"] == 5
-    eventually(lambda: service.reader.clear_until_ns() < boottime_ns(), "the clearance to run out", 4.0)
+    eventually(lambda: service.reader.clear_until_ns() < boottime_ns(), "the clearance to run out")
     assert "monitor died too often, given up: exit code 3; entries are halted" in service.text
     assert service.state() == "degraded"
     assert service.worker("engine")["restarts"] == 0

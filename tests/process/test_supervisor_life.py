@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import statistics
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process.supervised import Supervised, alive, eventually
+from tests.process.supervised import PATIENCE_S, Deaths, Supervised, alive, eventually
 from trader.clock import boottime_ns
 from trader.codes import WorkerState
 from trader.errors import ControlError, NotRunning
@@ -51,20 +52,25 @@ def test_stopped_supervisor_lets_the_lease_run_out(supervised):
     service = supervised()
     service.up()
     service.process.send_signal(signal.SIGSTOP)
-    eventually(lambda: service.reader.lease_until_ns() < boottime_ns(), "the lease to run out", 4.0)
+    assert service.reader.lease_until_ns() <= boottime_ns() + 3_000_000_000
+    eventually(lambda: service.reader.lease_until_ns() < boottime_ns(), "the lease to run out")
     service.process.send_signal(signal.SIGCONT)
     eventually(lambda: service.reader.lease_until_ns() > boottime_ns(), "the lease to come back")
     assert all(service.worker(role)["restarts"] == 0 for role in ("engine", "monitor", "dashboard"))
 
 
 def test_supervisor_sigkill_takes_all_workers_with_it(supervised):
-    """No worker outlives the supervisor by more than a blink, and the next start works."""
+    """No worker outlives the supervisor by more than 100 ms, and the next start works.
+
+    The median of five: one death may wait for a processor on a machine that has other work.
+    """
     service = supervised()
-    service.up()
-    pids = service.pids()
-    service.process.kill()
-    eventually(lambda: not any(alive(pid) for pid in pids), "the workers to die", 1.0)
-    service.wait()
+    took_s = []
+    for _ in range(5):
+        service.up()
+        took_s.append(Deaths(service.pids()).seconds_after(service.process.kill))
+        service.wait()
+    assert statistics.median(took_s) < 0.1, took_s
     service.up()
     assert service.stop() == 0
 
@@ -131,14 +137,15 @@ def test_second_sigterm_kills_at_once(supervised):
     service.process.send_signal(signal.SIGTERM)
     eventually(lambda: "asked to stop" in service.text, "the first SIGTERM")
     service.process.send_signal(signal.SIGTERM)
-    assert service.wait(10.0) == 0
+    assert service.wait() == 0
+    assert "does not stop" not in service.text
 
 
 def test_sigterm_during_the_start_is_not_lost(supervised):
     """A signal that comes while Python still imports ends the service in order."""
     service = supervised()
     process = service.start()
-    eventually(lambda: b"SIG" in _caught(process.pid), "handlers", 10.0)
+    eventually(lambda: b"SIG" in _caught(process.pid), "handlers")
     process.send_signal(signal.SIGTERM)
     assert service.wait() == 0
 
@@ -184,6 +191,13 @@ def test_notify_socket_is_told_in_order_and_not_handed_on(supervised, tmp_path):
         (b'{"command": "status", "arguments": 3}\n', "malformed"),
         (b"x" * 200_000, "too_large"),
         (b"[" * 60_000 + b"\n", "malformed"),
+        (b"\xff\xfe\x00\n", "malformed"),
+        (b'{"command": null}\n', "malformed"),
+        (b'{"command": "status"', "malformed"),
+        (b"\n", "malformed"),
+        (b"", "malformed"),
+        (b'{"command": "close", "arguments": {"symbol": ["BTC/USDT"]}}\n', "unknown_symbol"),
+        (b'{"command": "close"}\n', "unknown_symbol"),
     ],
 )
 def test_control_socket_bad_input_is_refused(one_service, sent, code):
@@ -193,6 +207,7 @@ def test_control_socket_bad_input_is_refused(one_service, sent, code):
         line.connect(str(one_service.paths.control_socket))
         with suppress(BrokenPipeError):  # it may have seen enough
             line.sendall(sent)
+            line.shutdown(socket.SHUT_WR)
         answer = b""
         with suppress(ConnectionResetError):
             while part := line.recv(65536):
@@ -201,11 +216,49 @@ def test_control_socket_bad_input_is_refused(one_service, sent, code):
     assert one_service.state() == "running"
 
 
-def test_control_socket_silent_client_disturbs_nobody(one_service):
-    """A client that connects and never writes costs a place, not the service."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.connect(str(one_service.paths.control_socket))
+def test_control_socket_silent_client_disturbs_nobody_and_is_told(one_service):
+    """A client that connects and never writes costs a place for ten seconds, not the service."""
+    with silent_client(one_service) as line:
         assert one_service.state() == "running"
+        assert b'"code": "timeout"' in line.recv(65536)
+
+
+def test_control_socket_full_of_silent_clients_still_takes_commands(one_service):
+    """Who sends a command comes before who only holds a place; the oldest of those is told."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(silent_client(one_service)) for _ in range(60)]
+        for _ in range(5):
+            assert one_service.ask("status")["state"] == "running"
+        assert b'"code": "busy"' in lines[0].recv(65536)
+    assert one_service.reader.lease_until_ns() > boottime_ns()
+
+
+def silent_client(service: Supervised) -> socket.socket:
+    """Return a connection that nothing was sent over."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.settimeout(PATIENCE_S)
+    line.connect(str(service.paths.control_socket))
+    return line
+
+
+@pytest.mark.parametrize("how", ["foreign", "a file", "open to others"])
+def test_runtime_folder_that_is_not_ours_alone_is_refused_by_name(supervised, tmp_path, how):
+    """Whoever else can write there could feed us commands or forged memory."""
+    folder = tmp_path / "run"
+    if how == "a file":
+        folder.write_text("")
+    else:
+        folder.mkdir(mode=0o700)
+        if how == "foreign":
+            os.chown(folder, 65534, 65534)
+        else:
+            folder.chmod(0o777)
+    service = supervised()
+    service.start({"RUNTIME_DIRECTORY": str(folder)})
+    assert service.wait() not in (0, -signal.SIGKILL)
+    assert str(folder) in service.text
+    assert "Traceback" not in service.text
+    assert "started as process" not in service.text
 
 
 def test_control_socket_is_for_the_owner_only(one_service):

@@ -27,6 +27,10 @@ Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 log = logging.getLogger(__name__)
 
 
+class TooMany(ConnectionError):
+    """A client has to make room for another one."""
+
+
 class ControlServer:
     """Serves commands on a Unix socket.
 
@@ -42,6 +46,7 @@ class ControlServer:
         self._path = path
         self._handlers = handlers
         self._clients: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.StreamReader, None] = {}  #: who has not sent a whole command yet, oldest first
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -78,7 +83,7 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if len(self._clients) > MAX_CLIENTS:
+            if len(self._clients) > MAX_CLIENTS and not self._send_one_away():
                 answer = encode_error("busy", f"more than {MAX_CLIENTS} commands at once: try again")
             else:
                 answer = await self._answer(reader)
@@ -91,16 +96,17 @@ class ControlServer:
             with suppress(OSError):
                 writer.close()
 
+    def _send_one_away(self) -> bool:
+        """Make room at the cost of whoever has been connected longest without sending a command."""
+        for reader in self._silent:
+            del self._silent[reader]
+            reader.set_exception(TooMany())
+            return True
+        return False
+
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                line = await reader.readline()
-        except TimeoutError:
-            return encode_error("timeout", f"no whole command within {PATIENCE_S:g} s")
-        except ValueError:
-            return encode_error("too_large", f"a command has at most {MAX_REQUEST_BYTES} bytes")
-        try:
-            name, arguments = self._parse(line)
+            name, arguments = self._parse(await self._line(reader))
             return encode_result(await self._handlers[name](arguments))
         except CommandRefused as error:
             return encode_error(error.code, str(error))
@@ -109,6 +115,23 @@ class ControlServer:
         except Exception as error:
             log.exception("a command broke")
             return encode_error("internal", f"{type(error).__name__}: {error}")
+
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        self._silent[reader] = None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await reader.readline()
+        except TooMany:
+            words = f"more than {MAX_CLIENTS} clients at once, and you sent no command: try again"
+            raise CommandRefused(words, "busy") from None
+        except TimeoutError:
+            raise CommandRefused(f"no whole command within {PATIENCE_S:g} s", "timeout") from None
+        except ValueError:
+            raise CommandRefused(f"a command has at most {MAX_REQUEST_BYTES} bytes", "too_large") from None
+        except OSError as error:  # nobody is left to read that
+            raise CommandRefused(f"the line broke: {error}", "gone") from None
+        finally:
+            self._silent.pop(reader, None)
 
     def _parse(self, line: bytes) -> tuple[str, dict[str, Any]]:
         if not line.endswith(b"\n"):
