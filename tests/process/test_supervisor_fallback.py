@@ -31,6 +31,22 @@ def test_configuration_that_held_is_kept_and_a_clean_stop_leaves_no_mark(supervi
     assert not (service.paths.data_dir / "running").exists()
 
 
+def test_entries_wait_until_the_start_is_noted_on_disk(supervised):
+    """A full disk at that moment ends nothing: the service runs, and the lease comes with the note."""
+    service = supervised()
+    service.paths.data_dir.mkdir()
+    (service.paths.data_dir / "running").symlink_to("nowhere/running")  # it can't be made, as on a full disk
+    service.up()
+    eventually(lambda: "entries wait for it" in service.text, "the complaint")
+    assert service.reader.lease_until_ns() == 0
+    assert service.text.count("entries wait for it") == 1
+    (service.paths.data_dir / "running").unlink()
+    eventually(lambda: service.reader.lease_until_ns() > boottime_ns(), "the lease")
+    assert (service.paths.data_dir / "running").is_file()
+    assert list(service.paths.data_dir.glob(".running*")) == []
+    assert service.stop() == 0
+
+
 def test_configuration_on_probation_is_not_kept_yet(supervised):
     """Before the probation is over nothing is known of it."""
     service = supervised()

@@ -134,11 +134,15 @@ def _data_dir_in(content: bytes) -> str:
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that after a power cut it is the old one or the new one, and whole."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
 
 

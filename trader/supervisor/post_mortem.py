@@ -95,7 +95,7 @@ def _take_back(paths: InstancePaths, config: Config | None) -> str:
     if config is None or config.market.source == "replay":
         return ""
     from trader.supervisor.errand import Errand, ErrandRefused
-    from trader.supervisor.service import CANCEL_ENTRIES
+    from trader.supervisor.last_resort import CANCEL_ENTRIES
 
     errand = Errand("the last resort", CANCEL_ENTRIES, paths, config)
     if not errand.wait(TIMEOUT_S):

@@ -21,9 +21,8 @@ from trader.process.control import CommandRefused
 from trader.state.paths import InstancePaths
 from trader.state.reader import StateReader
 from trader.state.segment import Segment
-from trader.supervisor import summary
+from trader.supervisor import last_resort, summary
 from trader.supervisor.board import Board, is_live
-from trader.supervisor.errand import Errand
 from trader.supervisor.fallback import Keepsake, Source
 from trader.supervisor.hangups import Hangups
 from trader.supervisor.inherited import for_dashboard
@@ -49,9 +48,6 @@ ASLEEP_S = 1.0
 WAKE_UP_S = 3.0
 STATUS_INTERVAL_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
-#: taking back orders after the engine was given up [s]
-LAST_RESORT_S = 20.0
-CANCEL_ENTRIES = "trader.engine.last_resort:cancel_entries"
 
 #: what the service does without a worker that was given up
 WITHOUT = {
@@ -92,7 +88,7 @@ class Supervisor:
         self._notifier = notifier
         self._state = S.INIT
         self._reduce_only = instance.source.reduce_only
-        self._gave_up = self._told_degraded = False
+        self._gave_up = self._told_degraded = self._unnoted = False
         self._started_ns = boottime_ns()
         self._segment = self._create("supervisor", 1, self._paths.segment("supervisor", 1))
         self._board = Board(self._segment)
@@ -163,7 +159,7 @@ class Supervisor:
                     self._notifier.watchdog()
                     await self._stop_station(station, grace_s)
             if self._gave_up:
-                await self._take_back_entries()
+                await last_resort.take_back_entries(self._paths, self.config, self._notifier)
         finally:
             for station in self._stations.values():
                 station.kill()
@@ -183,23 +179,6 @@ class Supervisor:
                 for other in self._stations.values():
                     other.kill()
         stopping.result()
-
-    async def _take_back_entries(self) -> None:
-        """Let a short-lived process cancel what is in flight to open risk: no engine looks after it any more."""
-        self._notifier.extend_timeout(EXTEND_S)
-        errand = Errand("the last resort", CANCEL_ENTRIES, self._paths, self.config)
-        deadline_ns = boottime_ns() + int(LAST_RESORT_S * NS_PER_S)
-        while not errand.is_done:
-            await asyncio.sleep(0.05)
-            self._notifier.watchdog()
-            if boottime_ns() > deadline_ns:
-                errand.kill()
-        try:
-            canceled = errand.result()["canceled"]
-        except TraderError as error:
-            log.error("entries in flight could not be canceled: %s", error)  # noqa: TRY400 - the message says all
-        else:
-            log.warning("entries in flight canceled: %s", "; ".join(canceled) or "there were none")
 
     def _finish(self, exit_code: int, why: str, level: int = logging.INFO) -> None:
         if not self._end.done():
@@ -308,7 +287,7 @@ class Supervisor:
         if self._reduce_only is not None:
             log.warning("the configuration is valid again: entries are allowed")
             self._reduce_only = None
-            self._lease.grant()
+            self._allow_entries()
 
     def _veto(self) -> Veto:
         try:
@@ -346,6 +325,8 @@ class Supervisor:
         for station in self._stations.values():
             station.tick(now_ns, judge=now_ns >= self._judge_from_ns)
         self._settle_state()
+        if self._unnoted:
+            self._allow_entries()
         self._reloads.tick(now_ns)
         self._on_signal()
         self._publish()
@@ -430,23 +411,10 @@ class Supervisor:
 
     # --------------------------------------------------------------- state
 
-    def _note_begin(self) -> None:
-        try:
-            self._instance.keepsake.begin()
-        except OSError as error:
-            # positions want to be looked after, whatever becomes of this note
-            log.warning(
-                "%s: it can not be noted that the service runs: if it is cut off, the next start needs a valid "
-                "configuration",
-                error,
-            )
-
     def _settle_state(self) -> None:
         """Derive the state of the service from the states of its workers."""
         if self._state is S.STARTING and self._all_up():
-            self._note_begin()
-            if self._reduce_only is None:
-                self._lease.grant()
+            self._allow_entries()
             self._reloads.started()
             self._become(self._health())
             mode = "LIVE" if is_live(self.config) else "paper"
@@ -462,6 +430,19 @@ class Supervisor:
             words = f"degraded: {', '.join(self._troubles())}" if degraded else "everything runs again"
             event = Event.SERVICE_DEGRADED if degraded else Event.SERVICE_RECOVERED
             log_event(log, logging.WARNING if degraded else logging.INFO, event, words)
+
+    def _allow_entries(self) -> None:
+        """Note on disk that the service may trade, and only then allow it; on a full disk that waits for space."""
+        try:
+            self._instance.keepsake.begin()
+        except OSError as error:
+            if not self._unnoted:
+                log.error("%s can not be written: %s; entries wait for it", self._paths.data_dir, error.strerror)
+            self._unnoted = True
+            return
+        self._unnoted = False
+        if self._reduce_only is None:
+            self._lease.grant()
 
     def _all_up(self) -> bool:
         return all(
