@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ from trader.market.instruments import write_instruments
 from trader.risk.lookback import correlation_bars, gauges_of
 from trader.risk.manager import EnhancedRiskManager
 from trader.state.paths import base_dir
-from trader.strategy.advised import recall
+from trader.strategy.advised import recall, remarks
 from trader.strategy.registry import Bound, create
 from trader.units import BPS
 
@@ -67,14 +68,24 @@ def interval_ns(config: Config) -> int:
     return round(config.engine.loop_interval_seconds * NS_PER_S)
 
 
-def bind(config: Config) -> tuple[Bound, ...]:
-    """Create the configured strategies with the slots that each is asked for."""
+def bind(config: Config, base: Path | None = None) -> tuple[Bound, ...]:
+    """Create the configured strategies with the slots that each is asked for.
+
+    Parameters
+    ----------
+    config : Config
+        The whole configuration.
+    base : Path, optional
+        Folder that `data_dir` is relative to, where strategies have kept what they said; see `base_dir`.
+    """
     bound = create(config.strategies, tuple(config.market.symbols), config.market.timeframe)
-    recall(bound, config, base_dir() / config.data_dir)
+    recall(bound, config, base_dir(base) / config.data_dir)
     return bound
 
 
-def run(config: Config, history: History | None = None, progress: Progress = _silent) -> BacktestResult:
+def run(
+    config: Config, history: History | None = None, progress: Progress = _silent, base: Path | None = None
+) -> BacktestResult:
     """Backtest a configuration.
 
     Parameters
@@ -85,6 +96,8 @@ def run(config: Config, history: History | None = None, progress: Progress = _si
         Its candles, when they are loaded already.
     progress : callable
         Is told what is being done, and how much of it is.
+    base : Path, optional
+        Folder that `data_dir` is relative to; see `bind`.
 
     Returns
     -------
@@ -103,7 +116,7 @@ def run(config: Config, history: History | None = None, progress: Progress = _si
     if config.market.source != "replay":
         raise ConfigError(f"market.source: {config.market.source}: a backtest needs replay, and the folder of candles")
     started = time.perf_counter()
-    bound = bind(config)  # before the candles: a wrong name is found at once
+    bound = bind(config, base)  # before the candles: a wrong name is found at once
     progress("reading candles", 0.0)
     if history is None:
         history = candles_of.load(config.market)
@@ -200,7 +213,7 @@ def _result(
             for name, one in zip(names, columns, strict=True)
             if one.failures
         ),
-        notes=_notes(history),
+        notes=(*_notes(history), *remarks(bound, history.start_ns, history.end_ns)),
         elapsed_s=time.perf_counter() - started,
     )
 

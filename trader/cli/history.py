@@ -46,7 +46,7 @@ def backtest(arguments: Namespace) -> int:
     try:
         progress("reading candles", 0.0)
         history = load(config.market)
-        result = run(config, history, progress)
+        result = run(config, history, progress, arguments.data_dir)
     finally:
         progress.close()
     keep_kernels(kernels)

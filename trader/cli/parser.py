@@ -56,7 +56,8 @@ def build() -> argparse.ArgumentParser:
     command("reload", "act:reload", "read the configuration anew", _data_dir, _json, _wait)
     command("report", "accounts:report", "report performance", _data_dir, _json, _html)
     command("verify", "accounts:verify", "audit ledger, shared state and venue against each other", _data_dir, _json)
-    command("backtest", "history:backtest", "trade candles of the past", _candles, _json_file, _trades, _html)
+    words = "trade candles of the past"
+    command("backtest", "history:backtest", words, _data_dir, _candles, _json_file, _trades, _html)
     words = "try many values of configuration keys"
     command("sweep", "sweeps:sweep", words, _candles, _space, _json_file, _html)
     words = "prove that no signal looks ahead, and measure the warm-up"

@@ -88,6 +88,10 @@ class AdvisedStrategy(Strategy):
             Close of the last candle [quote per base].
         """
 
+    def remarks(self, start_ns: int, end_ns: int) -> tuple[str, ...]:  # noqa: ARG002 - most have nothing to add
+        """Return what an owner should know before believing figures of a history between two times [ns UTC]."""
+        return ()
+
     def finish(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of files and sockets."""
 
@@ -97,6 +101,12 @@ def recall(bound: Sequence[Bound], config: Config, folder: Path) -> None:
     for item in bound:
         if isinstance(item.strategy, AdvisedStrategy):
             item.strategy.recall(config, folder)
+
+
+def remarks(bound: Sequence[Bound], start_ns: int, end_ns: int) -> tuple[str, ...]:
+    """Return what the strategies have to say of a history; see `AdvisedStrategy.remarks`."""
+    advised = [item.strategy for item in bound if isinstance(item.strategy, AdvisedStrategy)]
+    return tuple(one for strategy in advised for one in strategy.remarks(start_ns, end_ns))
 
 
 def equip(bound: Sequence[Bound], config: Config, folder: Path | None) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 from bisect import insort
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from trader.clock import NS_PER_S, format_utc
+from trader.clock import NS_PER_S, parse_utc
 from trader.codes import Direction
 from trader.config.secrets import Secret, resolve
 from trader.config.sections import Config, LlmConfig, SecretConfig
@@ -32,7 +33,7 @@ from trader.strategy.llm.decision import Decision, read_decision
 from trader.strategy.llm.prompt import LONG_CANDLES
 from trader.strategy.llm.records import Records
 from trader.strategy.llm.vocabulary import Action, Hold, rule_timeframes
-from trader.units import BPS, timeframe_ns
+from trader.units import BPS, plain, timeframe_ns
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class LlmStrategy(AdvisedStrategy):
         self._adviser: Adviser | None = None
         self._interval_ns = 180 * NS_PER_S
         self._max_age_ns = 360 * NS_PER_S
+        self._costs_usd: list[tuple[int, Decimal, Decimal]] = []  # of records: moment, spent, of unknown outcome
 
     def bind(self, timeframe: str) -> None:
         """Learn the market's timeframe: what the model is shown reaches back far enough in the longest one."""
@@ -123,6 +125,20 @@ class LlmStrategy(AdvisedStrategy):
                 "has said; let it run on paper, or replay these candles with llm.mode: record, first"
             )
         self.decisions = sorted(map(read_decision, found), key=_BY_MOMENT)
+        self._costs_usd = [
+            (int(record["market_ns"]), Decimal(record["cost_usd"]), Decimal(record["reserved_usd"])) for record in found
+        ]
+
+    def remarks(self, start_ns: int, end_ns: int) -> tuple[str, ...]:
+        """Return what the decisions of a history have cost, and whether the model may have read it before."""
+        inside = [costs for costs in self._costs_usd if start_ns <= costs[0] <= end_ns]
+        spent = sum((one[1] for one in inside), Decimal(0))
+        unknown = sum((one[2] for one in inside), Decimal(0))
+        more = f", and up to {plain(unknown)} USD more where nobody said what" if unknown else ""
+        said = [f"llm: {len(inside)} questions have cost {plain(spent)} USD{more}; the figures are before that"]
+        if self.settings.training_cutoff is not None and start_ns < parse_utc(self.settings.training_cutoff):
+            said.append(f"llm: contaminated: the model has read the past up to {self.settings.training_cutoff}")
+        return tuple(said)
 
     def finish(self) -> None:
         """Let go of files and sockets."""
@@ -245,16 +261,6 @@ def note_of(decision: Decision, final: Final) -> str:
     """Return what a decision says of itself: its name first, so that `trader llm show` finds it."""
     why = f"{final.reason.value}: " if final.reason not in (Hold.NONE, Hold.MODEL) else ""
     return f"{decision.decision_id}: {why}{final.justification}".rstrip(": ")
-
-
-def records_label(settings: LlmConfig, first_ns: int) -> str:
-    """Return "contaminated" for a history that the model may have read, else ""."""
-    from trader.clock import parse_utc
-
-    if settings.training_cutoff is None:
-        return ""
-    cutoff_ns = parse_utc(settings.training_cutoff)
-    return f"contaminated: begins before {format_utc(cutoff_ns)[:10]}" if first_ns < cutoff_ns else ""
 
 
 def _held(final: Final, reason: Hold) -> Final:
