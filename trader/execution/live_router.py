@@ -21,6 +21,7 @@ from trader.codes import CoreEvent, Reason
 from trader.core import kernels
 from trader.core.live import stop_now, write_off
 from trader.core.records import new_events
+from trader.core.rulebook import rules_of
 from trader.domain.adjustment import Adjustment, AdjustmentKind
 from trader.domain.fill import Fill
 from trader.domain.instrument import Instrument
@@ -121,6 +122,7 @@ class LiveRouter(OrderRouter):
         self._ids = ids
         self._clock = now_ns
         self._leaving = ledger.leaving()
+        self._notes: dict[str, str] = {}  # which rule of the plan wants a position closed, by symbol
         self._refused: dict[str, tuple[int, float]] = {}  # exits refused in a row, and when to try again
         self._sweeping: set[str] = set()
         #: entries that the venue never had, and that wait for the fence before they are sent again
@@ -208,7 +210,8 @@ class LiveRouter(OrderRouter):
         symbol = self._symbols[slot]
         reason, decision_id, _ = self._leaving[symbol]
         lots = -self._lots(slot, quantity)
-        order = self._order(slot, lots, kind=OrderKind.MARKET, reason=reason, decision_id=decision_id)
+        note = self._notes.get(symbol, "") if reason is Reason.INVALIDATED else ""
+        order = self._order(slot, lots, kind=OrderKind.MARKET, reason=reason, decision_id=decision_id, note=note)
         order = self.tracker.intend(order)
         # an entry in flight leaves the slot; what it still buys is sold afterwards
         kernels.cancel(self._desk, self._slots, slot)
@@ -230,6 +233,8 @@ class LiveRouter(OrderRouter):
         slot, reason = int(event["slot"]), Reason(int(event["reason"]))  # type: ignore[index]
         if not self._slots["pending_order"][slot]:
             kernels.cancel(self._desk, self._slots, slot)  # the kernel's own note of it, which has no order yet
+        rule = int(event["rule"])  # type: ignore[index]
+        self._notes[self._symbols[slot]] = str(rules_of(self._slots[slot])[rule - 1]) if rule else ""
         order = self.close(slot, reason)
         return Settled(CoreEvent.EXIT_REQUESTED, time_ns, self._symbols[slot], order, reason=reason)
 
