@@ -51,7 +51,8 @@ const ink = getComputedStyle(document.documentElement).getPropertyValue('--ink')
 const line = getComputedStyle(document.documentElement).getPropertyValue('--line');
 const layout = extra => Object.assign({
   margin: {l: 60, r: 20, t: 10, b: 40}, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-  font: {color: ink}, xaxis: {gridcolor: line, rangeslider: {visible: false}}, yaxis: {gridcolor: line},
+  font: {color: ink}, modebar: {bgcolor: 'rgba(0,0,0,0)'},
+  xaxis: {gridcolor: line, rangeslider: {visible: false}}, yaxis: {gridcolor: line},
   legend: {orientation: 'h', y: 1.1}}, extra || {});
 const draw = element => {
   if (element.dataset.drawn) return;
@@ -59,7 +60,10 @@ const draw = element => {
   const figure = DATA[element.id];
   Plotly.newPlot(element, figure.data, layout(figure.layout), {responsive: true, displaylogo: false});
 };
-document.querySelectorAll('.chart').forEach(element => { if (!element.closest('details')) draw(element); });
+document.querySelectorAll('.chart').forEach(element => {
+  const box = element.closest('details');
+  if (!box || box.open) draw(element);  // a box that is open from the start has told so before anyone listened
+});
 document.querySelectorAll('details').forEach(box => box.addEventListener('toggle', () => {
   if (box.open) box.querySelectorAll('.chart').forEach(draw);
 }));
