@@ -93,6 +93,7 @@ export class Charts {
   async load() {
     const began = performance.now();
     const request = ++this.request;
+    delete this.host.dataset.took;
     const since = this.rangeS && this.marketMs ? Math.max(0, this.marketMs - this.rangeS * 1000) : 0;
     const paths = {
       equity: `/api/equity?points=${SHOWN_POINTS}&since_ms=${since}`,
@@ -111,7 +112,7 @@ export class Charts {
       this.loadedAt = Date.now();
     } catch { /* the link says that the server is away */ }
     await this.draw();
-    this.host.dataset.took = (performance.now() - began).toFixed(0);
+    if (request === this.request) this.host.dataset.took = (performance.now() - began).toFixed(0);
   }
 
   // Called with each frame: what is not pushed is asked for again now and then, while it is looked at.

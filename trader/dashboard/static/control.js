@@ -21,10 +21,14 @@ function toast(message, bad = false) {
   toastTimer = setTimeout(() => { node.hidden = true; }, 6000);
 }
 
+// The browser tells of a close a moment after it: a dialog that was opened again meanwhile must not hear the old one.
 function ask(dialog) {
+  dialog.answered?.(dialog.returnValue === "yes");
   return new Promise((resolve) => {
+    const answered = (yes) => { if (dialog.answered === answered) dialog.answered = null; resolve(yes); };
+    dialog.answered = answered;
     dialog.returnValue = "no";
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.onclose = () => { if (!dialog.open) dialog.answered?.(dialog.returnValue === "yes"); };
     dialog.showModal();
   });
 }
