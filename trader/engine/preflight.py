@@ -30,3 +30,7 @@ def preflight(config: Config) -> None:
         from trader.market.replay import preflight as read_candles
 
         read_candles(config)
+    elif config.market.source == "exchange":
+        from trader.market.venue_preflight import preflight as ask_venue
+
+        ask_venue(config)
