@@ -130,16 +130,18 @@ def main() -> None:
     if mode == "trades" and run.trades is not None:
         print(json.dumps({"peer": what, "trades": run.trades(result)}))
         return
-    times = []
+    times, busy = [], []
     for _ in range(3 if mode == "steady" else 0):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         result = run.play()
         trades = run.count(result)
         times.append(time.perf_counter() - started)
+        busy.append(time.process_time() - worked)
     trades = run.count(result)
     rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    seconds = statistics.median(times) if times else None
-    print(json.dumps({"peer": what, "seconds": seconds, "trades": trades, "rss_mib": rss_mib}))
+    seconds, cpu_seconds = (statistics.median(taken) if taken else None for taken in (times, busy))
+    found = {"peer": what, "seconds": seconds, "cpu_seconds": cpu_seconds, "trades": trades, "rss_mib": rss_mib}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

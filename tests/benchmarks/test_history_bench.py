@@ -7,6 +7,7 @@ what a machine can do, not a product. Bounds are wide, as in test_core_bench: th
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -175,11 +176,12 @@ def test_bench_rsi_workload(bars: int) -> None:
     desk, log = work.core()
     assert int(desk["account"]["round_trips"][0]) == pytest.approx(trips, rel=APART)
     assert log.equity[-1] == desk["account"]["equity"][0]
-    results = measure({"by hand": work.reference, "through the core": work.core}, rounds=9)
+    results = measure({"by hand": work.reference, "through the core": work.core}, rounds=9, clock=time.process_time)
     show(f"RSI workload, {bars} bars, opinions included, {trips} round trips", results, "by hand")
     for name, result in results.items():
         print(f"  {name}: {readable(result.best_s / bars)} per bar")
-    assert results["through the core"].ratio_to(results["by hand"]) < 8
+    # wanted, and met on a quiet machine: at most 3
+    assert results["through the core"].best_s / results["by hand"].best_s < 4
 
 
 def test_bench_growth_is_linear() -> None:

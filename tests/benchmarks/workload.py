@@ -47,8 +47,8 @@ class CrossingRsi(Strategy):
         direction = np.zeros(len(rsi), np.int8)
         direction[1:][(rsi[1:] < self.lower) & (rsi[:-1] >= self.lower)] = int(Direction.LONG)
         direction[rsi > self.upper] = int(Direction.FLAT)
-        none = np.broadcast_to(np.nan, len(rsi))
-        return Signals(direction, np.ones(len(rsi)), none, none, rsi)
+        none, sure = np.broadcast_to(np.nan, len(rsi)), np.broadcast_to(1.0, len(rsi))
+        return Signals(direction, sure, none, none, rsi)
 
 
 def prices(bars: int, seed: int = 5) -> np.ndarray:
