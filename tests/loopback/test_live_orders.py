@@ -382,3 +382,46 @@ def test_restored_old_ledger_does_not_use_order_numbers_again(tmp_path):
 
         asyncio.run(run())
         assert venue.books.twice() == {}
+
+
+def test_venue_is_audited_against_the_ledger_and_entries_are_taken_back(tmp_path):
+    """`verify` asks the venue itself; the last resort cancels a resting entry there and leaves the stop."""
+    from trader.engine.last_resort import cancel_entries
+    from trader.engine.venue_audit import audit_venue
+
+    Told.says = {}
+    paths = InstancePaths(tmp_path, tmp_path / "run-folder", tmp_path / "logs")
+    with FakeVenue({"BTC/USDT": flat_candles()}, balances={"USDT": 10_000}) as venue:
+        config = live_config(venue)
+
+        async def run() -> None:
+            rig = LiveRig(tmp_path, config)
+            await rig.start()
+            minutes = Minutes()
+            venue.script.add("submit", "partial_fills", pieces=4, later=True)
+            await minutes.play(rig, Direction.LONG)
+            await rig.until(lambda: rig.parts.ledger.books.holdings)
+            await rig.until(lambda: any(order.state == "partial" for order in rig.parts.router.tracker.live()))
+            await rig.crash()
+
+        asyncio.run(run())
+        (entry,) = (order for order in venue.books.open_orders if order.buys)
+        assert cancel_entries(paths, config)["canceled"] == [f"{entry.client_id} buy BTC/USDT"]
+        assert not [order for order in venue.books.open_orders if order.buys]
+
+        async def go_on() -> None:
+            again = LiveRig(tmp_path, config)
+            again.generation = 1
+            await again.start()
+            await again.until(again.is_covered)
+            await again.stop()
+
+        asyncio.run(go_on())
+        count, found = audit_venue(config, paths)
+        assert count > 2
+        assert found == []
+        venue.ask(lambda: venue.matching.cancel(venue.matching.open_orders("BTC/USDT")[0]))
+        venue.ask(lambda: venue.matching.account.pay("USDT", Decimal(7)))
+        subjects = sorted(item.subject for item in audit_venue(config, paths)[1])
+        assert subjects[0] == "USDT at the venue"
+        assert subjects[1].startswith("order main")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from trader.clock import NS_PER_S, boottime_ns, format_utc
-from trader.codes import Decided, Direction, Role, ServiceState, Side, WorkerState, halt_names, limit_names
+from trader.codes import Breaker, Decided, Direction, Role, ServiceState, Side, WorkerState, halt_names, limit_names
 from trader.errors import StateError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+#: of the record VENUE, with real orders
+_VENUE_COUNTS = ("differences", "blocked", "orders_open", "orders_unknown", "stops_standing", "stops_missing")
 _ACCOUNT_FIELDS = (
     "equity",
     "cash",
@@ -80,8 +82,32 @@ def status(reader: StateReader) -> Document:
         "account": _account_or_none(reader),
         "limits": _limits_or_none(reader),
         "strategies": _strategies(reader),
+        "venue": _venue(reader, now_ns),
         "workers": [_worker(reader, row, now_ns) for row in reader.workers() if row["role"] != Role.SUPERVISOR],
     }
+
+
+def _venue(reader: StateReader, now_ns: int) -> Document | None:
+    """Return what the engine says of its exchange; None without one, or before it has said anything."""
+    try:
+        record = reader.venue()
+    except StateError:
+        return None
+    if not record["exchange"]:
+        return None
+    found: Document = {
+        "connected": bool(record["feed_connected"]),
+        "maintenance": bool(record["maintenance"]),
+        "breaker": Breaker(int(record["breaker"])).name.lower(),
+        "clock_skew_s": float(record["clock_skew_ns"]) / 1e9,
+        "errors_in_window": int(record["errors_in_window"]),
+    }
+    if record["live"]:
+        found |= {name: int(record[name]) for name in _VENUE_COUNTS}
+        found["compared_s"] = _age_s(now_ns, record["reconciled_ns"]) if record["reconciled_ns"] else None
+        found["naked_s"] = float(record["naked_ns"]) / 1e9
+        found["naked_longest_s"] = float(record["naked_longest_ns"]) / 1e9
+    return found
 
 
 def account(record: np.void) -> Document:

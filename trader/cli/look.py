@@ -178,7 +178,27 @@ def _running_text(document: dict[str, Any]) -> str:
     if document["strategies"]:
         rows = [{**one, "state": _strategy_state(one)} for one in document["strategies"]]
         parts.append(table(rows, STRATEGY_COLUMNS, ""))
+    if document["venue"]:
+        parts.append(_venue_text(document["venue"]))
     return "\n\n".join((*parts, table(workers, WORKER_COLUMNS, "no workers")))
+
+
+def _venue_text(venue: dict[str, Any]) -> str:
+    """Return the exchange in a few lines; with real orders what is there and what waits for the owner."""
+    state = "closed for maintenance" if venue["maintenance"] else "connected" if venue["connected"] else "silent"
+    lines: list[tuple[str, object]] = [
+        ("exchange", f"{state}, clock {venue['clock_skew_s']:+.1f} s"),
+        ("breaker", f"{venue['breaker']}, {venue['errors_in_window']} errors lately"),
+    ]
+    if "compared_s" in venue:
+        ago = "not yet" if venue["compared_s"] is None else f"{duration(venue['compared_s'])} ago"
+        accepts = "; `trader verify` names them, `trader accept` ends them" if venue["differences"] else ""
+        lines += [
+            ("compared", f"{ago}, {venue['differences']} unexplained differences{accepts}"),
+            ("orders there", f"{venue['orders_open']} open, {venue['orders_unknown']} looked up"),
+            ("stops there", f"{venue['stops_standing']} standing, {venue['stops_missing']} missing"),
+        ]
+    return pairs(lines)
 
 
 def _strategy_state(strategy: dict[str, Any]) -> str:

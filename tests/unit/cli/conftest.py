@@ -19,7 +19,7 @@ from trader.domain.decision import Decision
 from trader.domain.fill import Fill
 from trader.domain.order import Order, OrderEvent, OrderKind, OrderState
 from trader.ledger.journal import Ledger
-from trader.state.dtypes import BEAT, MAX_STRATEGIES, SERVICE, STRATEGY, WORKER
+from trader.state.dtypes import BEAT, MAX_STRATEGIES, SERVICE, STRATEGY, VENUE, WORKER
 from trader.state.paths import InstancePaths, locate, make_folders, remove_runtime
 from trader.state.segment import Segment, clear_segments
 
@@ -171,7 +171,7 @@ class Running:
 
     def start_engine(self, halt: int = 0, strategies: Sequence[tuple[bytes, int, int, int, int, int]] = ()) -> None:
         """Publish the engine's account, slots and beat."""
-        segment = self._segment(Role.ENGINE)
+        segment = self.engine = self._segment(Role.ENGINE)
         self.workers["generation"][Role.ENGINE] = 1
         self.workers["state"][Role.ENGINE], self.workers["pid"][Role.ENGINE] = WorkerState.READY, 4243
         account = np.zeros(1, ACCOUNT)
@@ -188,6 +188,13 @@ class Running:
         rows[: len(strategies)] = list(strategies)
         segment.writer("strategies").publish(rows)
         self.publish_service()
+
+    def tell_venue(self, **fields: int) -> None:
+        """Publish what the engine says of its exchange."""
+        record = np.zeros(1, VENUE)
+        for name, value in fields.items():
+            record[name] = value
+        self.engine.writer("venue").publish(record)
 
     def start_monitor(self) -> None:
         """Give the monitor's clearance."""

@@ -93,6 +93,20 @@ def test_status_shows_strategies_and_who_is_disabled(running, capsys, tmp_path):
     }
 
 
+def test_status_of_real_orders_counts_what_waits_for_the_owner(running, capsys, tmp_path):
+    """Differences, unknown orders and missing stops are in sight, and what ends them is said."""
+    running.start_engine()
+    assert "exchange" not in run(capsys, "status", "--data-dir", str(tmp_path))[1]
+    running.tell_venue(
+        exchange=1, live=1, feed_connected=1, breaker=1, differences=2, orders_unknown=1, stops_missing=1
+    )
+    text = run(capsys, "status", "--data-dir", str(tmp_path))[1]
+    assert re.search(r"compared +not yet, 2 unexplained differences; .*`trader accept`", text)
+    assert re.search(r"breaker +open", text)
+    found = as_json(capsys, "status", "--data-dir", str(tmp_path))[1]["venue"]
+    assert (found["orders_unknown"], found["stops_missing"], found["breaker"]) == (1, 1, "open")
+
+
 def test_positions_without_a_service_come_from_the_ledger(ledger, capsys, tmp_path):
     """Exact amounts, and the data folder itself is understood as well."""
     for folder in (tmp_path, tmp_path / "data"):
