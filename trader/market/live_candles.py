@@ -48,6 +48,9 @@ CHECK_EVERY = 32
 #: a symbol that the stream is silent about is asked for at least this often while its market is quiet
 QUIET_MOST_NS = 300 * NS_PER_S
 
+#: a candle that nobody has told for so many more is given up, where requests go on failing
+SKIP_CANDLES = 3
+
 #: streamed rows of a symbol that are kept
 STREAMED_KEPT = 8
 
@@ -394,6 +397,9 @@ class LiveCandles:
     def _stand_in(self, symbol: _Symbol, boundary_ns: int) -> None:
         for open_ns in sorted(symbol.streamed):
             closes_ns = open_ns + self._length_ns
+            known_ns = max(symbol.known_until_ns, symbol.last_open_ns + self._length_ns)
+            if known_ns < open_ns and boundary_ns - known_ns <= SKIP_CANDLES * self._length_ns:
+                break  # one before it is missing here and may be asked for yet: handed on, it would be lost
             if open_ns > symbol.last_open_ns and closes_ns <= boundary_ns and max(symbol.streamed) > open_ns:
                 self._add(symbol, symbol.streamed[open_ns])
                 self.counts.unconfirmed += not self._trust_stream

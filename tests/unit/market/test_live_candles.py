@@ -92,6 +92,33 @@ def test_failed_requests_let_the_stream_stand_in():
     assert market.counts.unconfirmed == 1
 
 
+def test_stream_does_not_stand_in_over_a_candle_that_nobody_has_told_yet():
+    """The one before would be lost for good; it is given up only when requests go on failing."""
+    market = live()
+    market.begin_stream(at(1, 1))  # after the first minute, which only a request can tell
+    for minute in range(1, 3):
+        market.take_streamed(0, [row(minute)], at(minute, 59))
+    market.due(at(2, 30))
+    market.take_failure(0, at(2, 31))
+    assert handed(market.events(at(2, 59))) == []
+    market.take_answer(0, [row(0), row(1), row(2)], at(2, 59), at(2, 59))
+    assert [rows[0][1] for _, rows in handed(market.events(at(2, 59)))] == [0, 1]
+    assert market.counts.gaps == 0
+
+
+def test_stream_goes_on_over_a_hole_when_requests_keep_failing():
+    """Exits need newer prices: after some candles the hole is one."""
+    market = live()
+    market.begin_stream(at(1, 1))
+    for minute in range(1, 6):
+        market.take_streamed(0, [row(minute)], at(minute, 59))
+        if market.due(at(minute, 59)):
+            market.take_failure(0, at(minute, 59))
+        list(market.events(at(minute, 59)))
+    assert market.counts.gaps >= 1
+    assert market.since_ns(0) > at(3)
+
+
 def test_late_symbol_follows_on_its_own_with_its_real_age():
     """The others don't wait longer than the grace, and time never goes back."""
     market = live(2)
