@@ -7,7 +7,6 @@ deaths can be held against one that was not, fill by fill.
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections import Counter, defaultdict
@@ -51,7 +50,6 @@ class Day:
         dialect: str = "binance",
         history: int = 60,
         live: bool = True,
-        seed: int = 0,
         config: Mapping[str, Any] | None = None,
         **venue: Any,
     ) -> None:
@@ -61,7 +59,6 @@ class Day:
         clock = VenueClock(share=folder / "venue.time")
         self.venue = FakeVenue(candles, dialect=dialect, history=history, clock=clock, **venue)
         self.live = live
-        self.draw = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self._config = dict(config or {})
         self._symbols = list(candles)
@@ -131,8 +128,7 @@ class Day:
     def settle(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until the service has taken in the last candle and nothing is under way."""
         deadline_s = time.monotonic() + patience_s
-        poke_s = 0.0
-        at_rest = 0
+        poke_s, at_rest, why = 0.0, 0, "-"
         while at_rest < 2:
             now_s = time.monotonic()
             if now_s > deadline_s:
@@ -140,9 +136,10 @@ class Day:
             if self.service.process is not None and self.service.process.poll() is not None:
                 raise AssertionError(f"the service has ended:\n{self.service.text()[-6000:]}")
             if now_s > poke_s:  # the feed wakes for what the streams say
-                self.venue.elapse(SETTLED_S if not poke_s else 0.1)
+                self.venue.elapse(SETTLED_S if not poke_s else _pace_s(why))
                 poke_s = now_s + 0.1
-            at_rest = at_rest + 1 if not self.busy() else 0
+            why = self.busy()
+            at_rest = 0 if why else at_rest + 1
             time.sleep(0.003)
 
     def busy(self) -> str:
@@ -247,6 +244,11 @@ class Day:
             )
             for one in self.venue.books.trades
         )  # fmt: skip
+
+
+def _pace_s(why: str) -> float:
+    """Return how much time passes at the venue per tenth of a second: a start may take long, a candle must not."""
+    return 0.25 if why.startswith("the candle") else 0.05 if why.startswith("no state") else 0.02
 
 
 def _text(amount: Decimal) -> str:

@@ -14,11 +14,10 @@ prices (open, nearer extreme, other extreme, close), then closes it and opens th
 at the present price, which between two steps is the open of the present candle. Stops fill at their price, or at the
 open after a gap; resting limit orders at their own price. `run(speed)` plays on by itself, `pause()` ends that.
 
-Time: with `VenueClock()` the venue's time is the candles'; it jumps, so timestamps are not held against it. With
-`share=PATH` that time is kept in a file which `SharedTime(PATH).now_ns()` reads in another process, and goes on with
-the machine's clock between two steps, up to the end of the candle; `elapse(s)` lets it pass faster. With
-`VenueClock(wall=True, offset_ms=700)` it is the machine's, 700 ms ahead, the candles are moved to the present, and
--1021 comes by itself.
+Time: with `VenueClock()` the venue's time is the candles'; it jumps, so timestamps are not held against it. It stands
+still between two steps, unless `elapse(s)` lets it pass within the candle. With `share=PATH` it is kept in a file which
+`SharedTime(PATH).now_ns()` reads in another process. With `VenueClock(wall=True, offset_ms=700)` it is the machine's,
+700 ms ahead, the candles are moved to the present, and -1021 comes by itself.
 
 Faults are addressed to what a request is about, in words that all dialects share (script.OPERATIONS), to a method and
 path, to any request ("*"), or to the messages of streams ("ws_market", "ws_user"):

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 MINUTE_MS = 60_000
-#: sequence, market time [ms], when it was set [ns, CLOCK_MONOTONIC], and the time it may not reach [ms], sequence again
-_SHARED = struct.Struct("<5q")
+#: sequence, market time [ms], sequence again
+_SHARED = struct.Struct("<3q")
 
 
 class VenueClock:
@@ -23,8 +23,7 @@ class VenueClock:
     offset_ms
         How far the venue's clock is ahead of what it follows: the skew that a client has to find.
     share
-        A file in which the candles' time is kept for other processes, see `SharedTime`. Between two steps it goes on
-        with the machine's clock then, and is held back before the next candle.
+        A file in which the candles' time is kept for other processes, see `SharedTime`.
 
     """
 
@@ -39,20 +38,13 @@ class VenueClock:
 
     def now_ms(self) -> int:
         """Return the venue's time [ms since the epoch]."""
-        if self.wall:
-            now_ms = time.time_ns() // 1_000_000
-        elif self._shared is not None:
-            now_ms = self._shared.now_ns() // 1_000_000
-        else:
-            now_ms = self._market_ms
-        return now_ms + self.offset_ms
+        return (time.time_ns() // 1_000_000 if self.wall else self._market_ms) + self.offset_ms
 
-    def market(self, now_ms: int, before_ms: int | None = None) -> None:
-        """Move the candles' time, never back, and tell it to other processes; it does not go on to `before_ms`."""
+    def market(self, now_ms: int) -> None:
+        """Move the candles' time, never back, and tell it to other processes."""
+        self._market_ms = max(now_ms, self._market_ms)
         if self._shared is not None:
-            now_ms = max(now_ms, self._shared.now_ns() // 1_000_000)
-            self._shared.write(now_ms, before_ms if before_ms is not None else now_ms + MINUTE_MS)
-        self._market_ms = now_ms
+            self._shared.write(self._market_ms)
 
 
 class SharedTime:
@@ -63,17 +55,14 @@ class SharedTime:
             self._map = mmap.mmap(file.fileno(), _SHARED.size)
         self._sequence = 0
 
-    def write(self, market_ms: int, before_ms: int) -> None:
+    def write(self, market_ms: int) -> None:
         """Set the time; one process does."""
         self._sequence += 1
-        self._map[: _SHARED.size] = _SHARED.pack(
-            self._sequence, market_ms, time.monotonic_ns(), before_ms, self._sequence
-        )
+        self._map[: _SHARED.size] = _SHARED.pack(self._sequence, market_ms, self._sequence)
 
     def now_ns(self) -> int:
         """Return the venue's time [ns since the epoch]."""
         while True:
-            before, market_ms, since_ns, before_ms, after = _SHARED.unpack(self._map[: _SHARED.size])
+            before, market_ms, after = _SHARED.unpack(self._map[: _SHARED.size])
             if before == after:
-                break
-        return min(market_ms * 1_000_000 + time.monotonic_ns() - since_ns, before_ms * 1_000_000 - 1)
+                return int(market_ms) * 1_000_000

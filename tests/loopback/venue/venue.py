@@ -220,9 +220,10 @@ class FakeVenue:
     def _elapse(self, passed_ms: int) -> None:
         before_ms = self._market_ms + self._timeframe_ms
         now_ms = self.clock.now_ms() - self.clock.offset_ms
-        self.clock.market(min(now_ms + passed_ms, before_ms - 1), before_ms)
+        self.clock.market(min(now_ms + passed_ms, before_ms - 1))
         for market in self.matching.markets.values():
             if market.forming is not None:
+                self.matching.move(market.symbol, market.price, gap=False)  # what fills piece by piece goes on
                 self.dialect.on_price(market, next(self.matching.trade_ids))
 
     def run(self, speed: float = 60.0) -> None:
@@ -267,7 +268,7 @@ class FakeVenue:
 
     def _touch(self, phase: int) -> None:
         offset_ms = (0, self._timeframe_ms // 3, self._timeframe_ms * 2 // 3, self._timeframe_ms - 1)[phase]
-        self.clock.market(self._market_ms + offset_ms, self._market_ms + self._timeframe_ms)
+        self.clock.market(self._market_ms + offset_ms)
         for market in self.matching.markets.values():
             if market.next_open_ms() != self._market_ms:
                 continue  # the venue has a hole here
@@ -278,7 +279,7 @@ class FakeVenue:
 
     def _close_candles(self) -> None:
         boundary_ms = self._market_ms + self._timeframe_ms
-        self.clock.market(boundary_ms, boundary_ms + self._timeframe_ms)
+        self.clock.market(boundary_ms)
         for market in self.matching.markets.values():
             if market.next_open_ms() == self._market_ms:
                 self.dialect.on_close(market, market.close())
@@ -286,7 +287,7 @@ class FakeVenue:
         self._touch(0)
 
     def _open_candles(self) -> None:
-        self.clock.market(self._market_ms, self._market_ms + self._timeframe_ms)
+        self.clock.market(self._market_ms)
         self._touch(0)
 
     # -------------------------------------------------------------- serving
