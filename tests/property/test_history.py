@@ -68,8 +68,19 @@ def rules_of(
 @given(data=st.data())
 def test_history_short_cut_changes_nothing(data: st.DataObject) -> None:
     """Account, slots, events, equity and every count are the same, bit for bit, whatever is skipped."""
+    compare(data, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3)))
+
+
+@PROPERTY
+@given(data=st.data())
+def test_history_short_cut_of_one_symbol_and_strategy_changes_nothing(data: st.DataObject) -> None:
+    """They have a short cut of their own."""
+    compare(data, 1, 1)
+
+
+def compare(data: st.DataObject, count: int, strategies: int) -> None:
+    """Play a drawn market both ways."""
     rules = data.draw(rule_sets())
-    count, strategies = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
     tape = tape_of(data.draw(markets(rules, count, 150)))
     if not len(tape.rows):
         return
