@@ -313,22 +313,22 @@ class MetricsReader:
         Returns
         -------
         list of (time_ns, equity, drawdown_frac)
-            The last snapshot of each of `points` equal spans of time; empty without history. Over long ranges, and
-            where a span is longer than an hour, of packed days the last snapshot of an hour.
+            The last snapshot of each of `points` equal spans of time; empty without history. Over more than
+            two months, of packed days the last snapshot of an hour.
         """
         with self._snapshot():
             bounds = self.bounds(since_ns, until_ns)
             if bounds is None:
                 return []
             first, last = bounds
-            span = (last - first) // max(1, points) + 1
-            if span >= NS_PER_HOUR or last - first > MOST_UNPACKED_DAYS * NS_PER_DAY:
+            if last - first > MOST_UNPACKED_DAYS * NS_PER_DAY:
                 times, equity, drawdown = self._by_hours(first, last)
             else:
-                found = self.series(first, last, ("time_ns", "equity", "drawdown_frac"))
+                found = self.series(since_ns, until_ns, ("time_ns", "equity", "drawdown_frac"))
                 times, equity, drawdown = found["time_ns"], found["equity"], found["drawdown_frac"]
         if not len(times):
             return []
+        first, span = int(times[0]), (int(times[-1]) - int(times[0])) // max(1, points) + 1
         buckets = (times - first) // span
         ends = np.append(np.flatnonzero(np.diff(buckets)), len(times) - 1)
         return list(zip(times[ends].tolist(), equity[ends].tolist(), drawdown[ends].tolist(), strict=True))
@@ -338,8 +338,8 @@ class MetricsReader:
         rows = self._rows(
             "SELECT min(first), max(last) FROM ("
             "SELECT min(time_ns) AS first, max(time_ns) AS last FROM snapshots WHERE time_ns BETWEEN ?1 AND ?2 "
-            "UNION ALL SELECT max(min(hour) * ?3, ?1), max(last_ns) FROM hours WHERE hour BETWEEN ?1 / ?3 AND ?2 / ?3 "
-            "AND last_ns BETWEEN ?1 AND ?2)",
+            "UNION ALL SELECT max(min(hour) * ?3, ?1), min(max(last_ns), ?2) FROM hours "
+            "WHERE hour BETWEEN ?1 / ?3 AND ?2 / ?3 AND last_ns >= ?1)",
             (since_ns, until_ns, NS_PER_HOUR),
         )
         return (int(rows[0][0]), int(rows[0][1])) if rows and rows[0][0] is not None else None

@@ -5,10 +5,23 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from trader.clock import NS_PER_S
-from trader.ledger.metrics import VERSION, HealthChange, MetricsReader, MetricsStore, Snapshot
+from trader.ledger.metrics import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    VERSION,
+    HealthChange,
+    MetricsReader,
+    MetricsStore,
+    Snapshot,
+)
 
 MINUTE = 60 * NS_PER_S
+
+DAY_NS = 86_400 * NS_PER_S
 
 
 def _snapshot(minute: int, equity: float = 10_000.0) -> Snapshot:
@@ -105,3 +118,91 @@ def test_reader_replaced_file_is_followed(tmp_path: Path) -> None:
     store.append([_snapshot(8), _snapshot(9)])
     assert [point[0] // MINUTE for point in reader.equity()] == [8, 9]
     store.close()
+
+
+def curve(days: int, every_s: int = 600, seed: int = 1) -> list[Snapshot]:
+    """Return snapshots of a lively account."""
+    count = days * 86_400 // every_s
+    rng = np.random.default_rng(seed)
+    equity = 10_000.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, count)))
+    fall = 1.0 - equity / np.maximum.accumulate(equity)
+    return [
+        Snapshot(
+            DAY_NS * 19_000 + index * every_s * NS_PER_S, equity[index], 4000.0 + index // 7, equity[index] / 3,
+            fall[index], index // 7 * 0.1, index % 3, index // 7, None if index % 5 else 1.5, index % 9, 1 / 3, 0.5,
+            index, None,
+        )
+        for index in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> tuple[Path, list[Snapshot]]:
+    """Return a file of twenty days, all but the last packed, and what was written."""
+    written = curve(20)
+    store = MetricsStore.open(tmp_path / "metrics.db")
+    for first in range(0, len(written), 500):
+        store.append(written[first : first + 500])
+    store.pack_old_days(100)
+    store.close()
+    return tmp_path / "metrics.db", written
+
+
+def test_packed_days_come_back_bit_by_bit(packed: tuple[Path, list[Snapshot]]) -> None:
+    """Every column of every snapshot, None as NaN; only the last days are rows."""
+    path, written = packed
+    reader = MetricsReader(path)
+    found = reader.series(names=Snapshot._fields)
+    for index, name in enumerate(Snapshot._fields):
+        expected = np.array([np.nan if row[index] is None else row[index] for row in written], found[name].dtype)
+        assert found[name].tobytes() == expected.tobytes(), name
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM snapshots").fetchone()[0] == 3 * 144
+    assert connection.execute("SELECT count(DISTINCT day) FROM packed").fetchone()[0] == 17
+    connection.close()
+    assert reader.last() == written[-1]
+
+
+@pytest.mark.parametrize("points", [1, 7, 100, 1000, 5000])
+@pytest.mark.parametrize(("first", "last"), [(0, 2880), (100, 200), (1000, 2800), (2500, 2880), (2879, 2880)])
+def test_curve_of_any_range_holds_true_points_of_it(
+    packed: tuple[Path, list[Snapshot]], first: int, last: int, points: int
+) -> None:
+    """Each point was written, inside the range, in order, the last of the range among them, no more than asked."""
+    path, written = packed
+    inside = {row.time_ns: (row.equity, row.drawdown_frac) for row in written[first:last]}
+    found = MetricsReader(path).equity(written[first].time_ns, written[last - 1].time_ns, points)
+    assert 0 < len(found) <= points + 1
+    assert [time_ns for time_ns, _, _ in found] == sorted({time_ns for time_ns, _, _ in found})
+    assert all(inside[time_ns] == (equity, fall) for time_ns, equity, fall in found)
+    assert found[-1][0] == written[last - 1].time_ns
+
+
+def test_snapshots_of_a_day_that_was_packed_join_it(packed: tuple[Path, list[Snapshot]]) -> None:
+    """A clock that was set back brings moments of an old day: they are sorted in, and nothing is there twice."""
+    path, written = packed
+    store = MetricsStore.open(path)
+    late = written[10]._replace(time_ns=written[10].time_ns + 1)
+    store.append([late, written[10]])
+    store.close()
+    found = MetricsReader(path).series(names=("time_ns",))["time_ns"].tolist()
+    assert found == sorted([row.time_ns for row in written] + [late.time_ns])
+
+
+def test_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """Its snapshots stay, and are packed from then on."""
+    path, written = tmp_path / "metrics.db", curve(5)
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{MIGRATIONS[0]};PRAGMA application_id={APPLICATION_ID};PRAGMA user_version=1;")
+    marks = ", ".join("?" * len(Snapshot._fields))
+    connection.executemany(f"INSERT INTO snapshots VALUES ({marks})", written)
+    connection.commit()
+    connection.close()
+    store = MetricsStore.open(path)
+    store.append([])
+    store.close()
+    reader = MetricsReader(path)
+    assert reader.series(names=("equity",))["equity"].tolist() == [row.equity for row in written]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(DISTINCT day) FROM packed").fetchone()[0] == 2
+    connection.close()
