@@ -145,8 +145,9 @@ def test_fault_08_supervisor_contradicts_itself_under_systemd(fault, trader):
     site = trader.box.run(
         "/opt/trader/venv/bin/python", "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
     ).stdout.strip()
-    hook, cause = f"{site}/sitecustomize.py", "/var/lib/trader/contradiction"
-    trader.box.run("sh", "-c", 'printf %s "$1" >"$2"; chmod a+r "$2"', "sh", SELF_REPORT, hook)
+    hook, start, cause = f"{site}/contradiction.py", f"{site}/contradiction.pth", "/var/lib/trader/contradiction"
+    for path, text in ((hook, SELF_REPORT), (start, "import contradiction\n")):
+        trader.box.run("sh", "-c", 'printf %s "$1" >"$2"; chmod a+r "$2"', "sh", text, path)
     try:
         trader.systemctl("start", "trader")
         for _ in fault.trials():
@@ -161,7 +162,7 @@ def test_fault_08_supervisor_contradicts_itself_under_systemd(fault, trader):
             verified(trader)
             trader.systemctl("reset-failed", "trader")
     finally:
-        trader.box.run("rm", "-f", hook, cause)
+        trader.box.run("rm", "-f", hook, start, cause)
     fault.happened("aborted at once by its own report, restarted, READY; audit clean")
 
 
