@@ -14,7 +14,11 @@ KERNELS, KERNEL_SHARES = "trader.engine.kernels", 2
 log = logging.getLogger(__name__)
 
 
-def prepare(data_dir: Path, is_asked_to_end: Callable[[], bool]) -> None:
+#: how long compiling may take on the slowest machine that is worth trading on [s]
+COMPILE_TIMEOUT_S = 900.0
+
+
+def prepare(data_dir: Path, is_asked_to_end: Callable[[], bool], ask_for_time: Callable[[float], None]) -> None:
     """Have every kernel compiled before the engine's code is imported, so that this process only loads them.
 
     Parameters
@@ -23,6 +27,8 @@ def prepare(data_dir: Path, is_asked_to_end: Callable[[], bool]) -> None:
         The data folder.
     is_asked_to_end : callable
         Tells whether the engine was told to stop already: then there is no time to compile.
+    ask_for_time : callable
+        Tells the supervisor for how long the start goes on [s].
     """
     from trader.process.compile_cache import open_kernel_cache
     from trader.process.compiling import compile_kernels
@@ -34,5 +40,6 @@ def prepare(data_dir: Path, is_asked_to_end: Callable[[], bool]) -> None:
         log.warning("no folder for compiled kernels is writable: they are compiled anew at every start")
     if cache is not None and not cache.warm:
         started_ns = boottime_ns()
+        ask_for_time(COMPILE_TIMEOUT_S)
         if compile_kernels(KERNELS, KERNEL_SHARES, is_asked_to_end):
             log.info("kernels compiled in %.1f s", (boottime_ns() - started_ns) / NS_PER_S)

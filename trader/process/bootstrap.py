@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trader.errors import EXIT_GAVE_UP, WorkerError
-from trader.process.channel import Channel
+from trader.process.channel import Channel, NeedsTime
 from trader.process.context import WorkerContext
 
 _PR_SET_PDEATHSIG = 1
@@ -121,11 +121,16 @@ def prepare_package(entry: str, data_dir: Path, line: socket.socket) -> None:
         The data folder; the first argument.
     line : socket.socket
         Whatever the supervisor says before the worker is up is a stop, or that it is gone; the second argument is a
-        function that tells whether it has.
+        function that tells whether it has, the third one asks the supervisor for more time [s].
     """
     package = importlib.import_module(entry.partition(":")[0].rpartition(".")[0])
     if (prepare := getattr(package, "prepare", None)) is not None:
-        prepare(data_dir, lambda: bool(select.select([line], [], [], 0)[0]))
+        channel = Channel(line)
+        prepare(
+            data_dir,
+            lambda: bool(select.select([line], [], [], 0)[0]),
+            lambda seconds: channel.send(NeedsTime(seconds)),
+        )
 
 
 def load_entry(entry: str) -> type:

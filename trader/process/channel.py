@@ -76,6 +76,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsTime:
+    """Worker to supervisor: the start takes so many seconds more, at most, and is going on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Worker to supervisor: the answer to a numbered message; an error text, or a result."""
 
@@ -98,7 +105,7 @@ class Failed:
     message: str
 
 
-Message = Command | Prepare | Commit | Abort | Stop | Started | Reply | Finished | Failed
+Message = Command | Prepare | Commit | Abort | Stop | Started | NeedsTime | Reply | Finished | Failed
 
 
 class Channel:

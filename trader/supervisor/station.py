@@ -14,7 +14,7 @@ from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import WorkerState
 from trader.errors import StateError, TraderError, WorkerError
 from trader.logs.events import Event, log_event
-from trader.process.channel import Failed, Finished, Message, Reply, Started, Stop
+from trader.process.channel import Failed, Finished, Message, NeedsTime, Reply, Started, Stop
 from trader.process.context import WorkerContext
 from trader.state.segment import Segment
 from trader.supervisor.backoff import BUDGET, Backoff
@@ -36,7 +36,7 @@ STEPS: Mapping[WorkerState, frozenset[WorkerState]] = {
     S.FINISHED: frozenset({S.STOPPED, S.STARTING}),
 }
 
-#: how long a worker may take until it is ready [s]; a cold engine compiles its kernels first
+#: how long a worker may take until it is ready [s], unless it asks for more; a cold engine compiles its kernels first
 START_DEADLINE_S = {"engine": 120.0, "monitor": 30.0, "dashboard": 30.0}
 #: an incarnation that moved the market on by this many decision intervals has made progress
 PROGRESS_INTERVALS = 10
@@ -124,6 +124,7 @@ class Station:
         self._segment: Segment | None = None
         self._context: WorkerContext | None = None
         self._ready_ns = 0
+        self._ready_by_ns = 0
         self._kill_at_ns = 0
         self._failure: Failed | None = None
         self._finished = False
@@ -154,6 +155,7 @@ class Station:
         self._failure, self._finished, self._stopping = None, False, False
         self.verdict = None
         self.started_ns = boottime_ns()
+        self._ready_by_ns = self.started_ns + int(START_DEADLINE_S[self.role] * NS_PER_S)
         self.child = Child(self.entry, context, self)
         self._context = context
         self._become(S.STARTING)
@@ -194,8 +196,8 @@ class Station:
         if self.state is S.BACKOFF and now_ns >= self.next_start_ns:
             self.restarts += 1
             self.start()
-        elif self.state is S.STARTING and now_ns - self.started_ns > START_DEADLINE_S[self.role] * NS_PER_S:
-            self._abort(now_ns, f"not ready after {START_DEADLINE_S[self.role]:g} s")
+        elif self.state is S.STARTING and now_ns > self._ready_by_ns:
+            self._abort(now_ns, f"not ready after {(self._ready_by_ns - self.started_ns) / NS_PER_S:.0f} s")
         elif self.state is S.KILLING and self.child is not None and now_ns >= self._kill_at_ns:
             self.child.signal(signal.SIGKILL)
         elif judge and self.ready:
@@ -263,6 +265,8 @@ class Station:
                 self._ready_ns = boottime_ns()
                 self._become(S.READY)
                 self._desk.started(self, message.info)
+        elif isinstance(message, NeedsTime):
+            self._ready_by_ns = boottime_ns() + int((message.seconds + START_DEADLINE_S[self.role]) * NS_PER_S)
         elif isinstance(message, Failed):
             self._failure = message
         elif isinstance(message, Finished):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from trader.clock import NS_PER_S, boottime_ns
 from trader.codes import WorkerState
 from trader.errors import TraderError
+from trader.process.channel import NeedsTime
 from trader.supervisor.station import STEPS, Station, describe_exit
 
 ILLEGAL = [(a, b) for a in WorkerState for b in WorkerState if b not in STEPS[a]]
@@ -38,6 +40,25 @@ def test_station_unlisted_step_raises_and_keeps_the_state(before, after):
     with pytest.raises(TraderError, match=rf"{before.name} can not become {after.name}"):
         station._become(after)
     assert (station.state, desk.changes) == (before, 0)
+
+
+def test_station_start_that_asks_for_time_is_not_cut_off(monkeypatch):
+    """A worker that compiles says so; one that says nothing is aborted at its deadline."""
+    aborted = []
+    station = Station("engine", "nowhere:Nothing", Desk())
+    monkeypatch.setattr(station, "_abort", lambda now_ns, why: aborted.append(why))
+    station.state = WorkerState.STARTING
+    station.started_ns = now_ns = boottime_ns()
+    station._ready_by_ns = now_ns + 120 * NS_PER_S
+    station.tick(now_ns + 119 * NS_PER_S, judge=True)
+    assert aborted == []
+    station.tick(now_ns + 121 * NS_PER_S, judge=True)
+    assert aborted == ["not ready after 120 s"]
+    station.heard(NeedsTime(600.0))
+    station.tick(now_ns + 700 * NS_PER_S, judge=True)
+    assert len(aborted) == 1
+    station.tick(now_ns + 800 * NS_PER_S, judge=True)
+    assert len(aborted) == 2
 
 
 @pytest.mark.parametrize(
