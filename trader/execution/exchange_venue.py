@@ -74,6 +74,7 @@ class _Life:
     asked: int = 0
     refusal: str = ""
     over: bool = False
+    task: asyncio.Task[None] | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -111,7 +112,7 @@ class ExchangeVenue:
         self._on_error = on_error
         self._on_success = on_success
         self._lives: dict[int, _Life] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sweeps: set[asyncio.Task[None]] = set()
         self._outbox: list[_Life] = []
         self._updates: list[Update] = []
@@ -154,9 +155,11 @@ class ExchangeVenue:
         """Begin to send what was handed over: what reduces risk first, then cancels, then entries."""
         outbox, self._outbox = self._outbox, []
         for life in sorted(outbox, key=_urgency):
-            number = life.order.order_id
-            if number not in self._tasks or self._tasks[number].done():
-                self._tasks[number] = asyncio.create_task(self._live(life), name=f"order {number}")
+            if life.task is None or life.task.done():
+                # the life before it, of the same order, may still be on its last step
+                life.task = asyncio.create_task(self._live(life), name=f"order {life.order.order_id}")
+                self._tasks.add(life.task)
+                life.task.add_done_callback(self._tasks.discard)
             else:
                 life.woken.set()
 
@@ -198,7 +201,7 @@ class ExchangeVenue:
 
     async def close(self) -> None:
         """Ask no more; orders stay as they are."""
-        tasks = [task for task in (*self._tasks.values(), *self._sweeps) if not task.done()]
+        tasks = [task for task in (*self._tasks, *self._sweeps) if not task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,24 +211,27 @@ class ExchangeVenue:
     async def _live(self, life: _Life) -> None:
         number = life.order.order_id
         try:
-            if life.send:
-                life.send = False
-                await self._send(life)
             while not life.over:
-                if life.cancels and time.monotonic() - life.canceled_s > self._pause_s(life):
-                    await self._send_cancel(life)
-                await self._unless_canceled(life, self._ask(life))
-                if not life.over:
-                    await self._rest(life)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # a defect here must not leave an order unwatched in silence
-            log.exception("order %s: nothing is being found out about it any more", life.order.client_order_id)
-            self._on_error(error)
-            raise
+                try:
+                    await self._go_on(life)
+                except Exception as error:  # a defect here must not leave an order unwatched
+                    log.exception("order %s: asked about again in a second", life.order.client_order_id)
+                    self._on_error(error)
+                    await asyncio.sleep(1.0)
         finally:
             if self._lives.get(number) is life:
                 del self._lives[number]
+
+    async def _go_on(self, life: _Life) -> None:
+        if life.send:
+            life.send = False
+            await self._send(life)
+            return
+        if life.cancels and time.monotonic() - life.canceled_s > self._pause_s(life):
+            await self._send_cancel(life)
+        await self._unless_canceled(life, self._ask(life))
+        if not life.over:
+            await self._rest(life)
 
     def _pause_s(self, life: _Life) -> float:
         return PAUSES_S[min(life.asked, len(PAUSES_S) - 1)]
