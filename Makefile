@@ -14,7 +14,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test acceptance faults soak bench peers check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run screenshots test acceptance faults soak bench peers check lint type imports docs-lint format lock install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ peers: setup $(PEERS)  ## Install what benchmarks compare with, each in an envir
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
+
+screenshots: setup  ## Take the README's pictures of the dashboard, from a replay of real candles (TRADER_TEST_DATA)
+	$(PY) -m tests.screenshots --out docs
 
 check: setup lint type imports docs-lint  ## Everything that must be clean in every commit
 

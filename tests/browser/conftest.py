@@ -137,7 +137,7 @@ def _program(variable: str, *names: str) -> str:
     return found
 
 
-def _start(profile: Path) -> Chrome:
+def start_browser(profile: Path) -> Chrome:
     """Return a browser that has shown a page: the first one of a fresh profile can take a slow machine minutes."""
     options = ChromeOptions()
     options.binary_location = _program("TRADER_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome")
@@ -167,8 +167,8 @@ def _quit(driver: Chrome) -> None:
 def _start_patiently(new_profile: Callable[[], Path]) -> Chrome:
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(WebDriverException):
-            return _start(new_profile())
-    return _start(new_profile())
+            return start_browser(new_profile())
+    return start_browser(new_profile())
 
 
 @pytest.fixture(scope="session")

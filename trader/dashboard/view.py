@@ -64,7 +64,7 @@ def status_document(sample: Sample, config: Config, account: Any, positions: lis
         "entries": entries_view(sample, account),
         "account": account_view(account) if account is not None else None,
         "limits": limits_view(sample, account),
-        "positions": positions_view(sample) if positions is None else positions,
+        "positions": positions_view(sample, config) if positions is None else positions,
         "workers": workers_view(sample),
         "strategies": strategies_view(sample, config),
         "health": checks_view(sample),
@@ -146,6 +146,8 @@ def _next_decision_s(config: Config, event_ns: int, pace: float | None, age_s: f
 
 def strategy_names(sample: Sample, config: Config) -> list[str]:
     """Return the names of the strategies, by the index that a slot has."""
+    if sample.strategies is not None and len(sample.strategies):
+        return [name.decode("utf-8", "replace") for name in sample.strategies["name"]]
     named = sample.book.meta.get("strategies") if sample.book is not None else None
     return [str(name) for name in named] if named else [strategy.use for strategy in config.strategies]
 
@@ -257,12 +259,12 @@ def _largest_exposure(sample: Sample, equity: float) -> tuple[float, str]:
     return float(held[index]) / equity, sample.book.symbols[index] if held[index] > 0 else ""
 
 
-def positions_view(sample: Sample) -> list[Document]:
+def positions_view(sample: Sample, config: Config) -> list[Document]:
     """Return the open positions and the entries in flight, each with its exit plan."""
     book = sample.book
     if book is None:
         return []
-    names = [str(name) for name in book.meta.get("strategies", ())]
+    names = strategy_names(sample, config)
     now_ns = int(book.account["event_ns"])
     return [
         position_view(symbol, slot, now_ns, names)
