@@ -20,7 +20,7 @@ from trader.execution.steps import Step
 SEED = int(os.environ.get("TRADER_FAULT_SEED", "7"))
 #: combinations of `make faults`, in batches
 COUNT, BATCH = 2000, 100
-SAMPLE = 16
+SAMPLE = 8
 #: where fsync is cheap: what is on disk after SIGKILL is the same on any file system
 SHM = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
