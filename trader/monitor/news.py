@@ -19,6 +19,8 @@ from trader.state.paths import InstancePaths
 LASTS_S = {Level.GRAVE: 5.0, Level.WARNING: 60.0}
 #: checks whose news come under another name
 TOLD_ELSEWHERE = frozenset({"drawdown", "breaker", "differences", "workers", "lease", "ledger"})
+#: states of the service in which things are missing that will come, or have gone as they should
+IN_BETWEEN = (ServiceState.INIT, ServiceState.STARTING, ServiceState.STOPPING, ServiceState.STOPPED)
 #: a service that is younger than this has just started [s]
 JUST_STARTED_S = 120.0
 #: fills that one look tells one by one
@@ -66,8 +68,7 @@ class News:
             yield from self._halted(Halt(int(observed.book.account["halt_mask"])))
             yield from self._differences(observed)
         yield from self._restarts(observed.workers)
-        starting = service is not None and service["state"] in (ServiceState.INIT, ServiceState.STARTING)
-        if not starting:
+        if service is None or service["state"] not in IN_BETWEEN:
             yield from self._health(checks)
 
     # ------------------------------------------------------------------ the service

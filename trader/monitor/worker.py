@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trader.clock import NS_PER_S, boottime_ns, utc_ns
-from trader.codes import Level, ServiceState, Veto
+from trader.codes import Level, Veto
 from trader.config.sections import Config
 from trader.errors import ControlError
 from trader.ledger.metrics import HealthChange
@@ -19,7 +19,7 @@ from trader.monitor import health
 from trader.monitor.alerts import Alert, Alerts
 from trader.monitor.errand import Errand
 from trader.monitor.health import Check, Observed
-from trader.monitor.news import News
+from trader.monitor.news import IN_BETWEEN, News
 from trader.monitor.observer import Observer, Told, durable_write_s, or_none
 from trader.monitor.performance import PerformanceMonitor
 from trader.process.context import WorkerContext
@@ -149,8 +149,8 @@ class MonitorService:
             self._levels[check.name] = (check.level, now_ns)
             if before is None and check.level is Level.OK:
                 continue
-            # what is not there yet while the service starts is the normal course of a start
-            quiet = before is None or self._starting()
+            # what is not there yet, or no longer, is the normal course of a start and of a stop
+            quiet = before is None or self._in_between()
             level = logging.DEBUG if quiet else logging.WARNING if check.level else logging.INFO
             name = check.level.name.lower()
             log_event(
@@ -159,9 +159,9 @@ class MonitorService:
             )  # fmt: skip
             self._performance.note(HealthChange(now_ns, check.name, name, check.text))
 
-    def _starting(self) -> bool:
+    def _in_between(self) -> bool:
         service = or_none(self._reader.service)
-        return service is not None and service["state"] in (ServiceState.INIT, ServiceState.STARTING)
+        return service is not None and service["state"] in IN_BETWEEN
 
     def _publish(self, observed: Observed, checks: tuple[Check, ...]) -> None:
         record = self._record
