@@ -49,7 +49,7 @@ setup(
     description="An autonomous crypto trading service for one Linux machine",
     python_requires=">=3.11",
     packages=find_packages(include=["trader", "trader.*"]),
-    package_data={"trader.dashboard": ["static/*", "templates/*"], "trader": ["py.typed"]},
+    package_data={"trader.dashboard": ["static/*", "templates/*"], "trader": ["py.typed", "__init__.pyi"]},
     install_requires=REQUIREMENTS,
     extras_require={"test": TEST, "dev": TEST + DEV, "dask": ["distributed>=2024.8"]},
     entry_points={"console_scripts": ["trader = trader.cli:main"]},

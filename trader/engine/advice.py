@@ -184,8 +184,8 @@ async def _decide(seat: _Seat, view: MarketView, market_now: Callable[[], int] |
         await seat.strategy.decide(view, market_now)
     except StrategyError as error:
         log.error("strategy %s can not decide: %s", seat.bound.name, error)
-    except Exception as error:
-        log.exception("strategy %s broke while it was asked: %s", seat.bound.name, error)
+    except Exception:
+        log.exception("strategy %s broke while it was asked", seat.bound.name)
 
 
 # the store goes on while the question is under way

@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.codes import HALT_TEXT, Decided, Direction, Halt, Reason, limit_names
-from trader.core import kernels
-from trader.core.records import new_events
 from trader.core.selection import judge, most_confident
 from trader.domain.decision import Decision
 from trader.domain.market import MarketEvent
@@ -27,11 +25,11 @@ from trader.domain.verdict import Approved, Refused
 from trader.engine.fence import Gate
 from trader.engine.panel import Opinion, StrategyPanel
 from trader.engine.schedule import CycleSchedule
-from trader.errors import KernelError
 from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
 from trader.logs.events import Event, log_event
 from trader.market.store import CandleStore
+from trader.risk.exit_monitor import ExitPlanMonitor
 from trader.risk.manager import EnhancedRiskManager
 
 log = logging.getLogger(__name__)
@@ -111,9 +109,8 @@ class AutonomousDecisionEngine:
         self._risk = risk
         self._router = router
         self._ledger = ledger
-        self._match = int(match)
+        self._exits = ExitPlanMonitor(book.desk, book.slots, book.symbols, match=match)
         self._account = book.desk["account"][0]
-        self._events = new_events(len(book.symbols))
 
     def take_panel(self, panel: StrategyPanel, store: CandleStore) -> None:
         """Go on with other strategies, and the candles they look at, from the next event on."""
@@ -133,8 +130,7 @@ class AutonomousDecisionEngine:
         """
         self._store.append(event.candles)
         self._risk.watch(event.candles)
-        count = kernels.on_candles(self.book.desk, self.book.slots, event.candles, self._match, self._events)
-        self._settle(count)
+        self._settle(self._exits.on_candles(event.candles))
         if self.schedule.take(event.time_ns):
             self._cycle(event.time_ns, gate)
 
@@ -148,15 +144,13 @@ class AutonomousDecisionEngine:
         gate : Gate
             Lease and clearance as they were just read.
         """
-        self._settle(kernels.on_time(self.book.desk, self.book.slots, now_ns, self._events))
+        self._settle(self._exits.on_time(now_ns))
         if self.schedule.take(now_ns):
             self._cycle(now_ns, gate)
 
     def _settle(self, count: int) -> None:
-        if count < 0:
-            raise KernelError(f"a kernel had more to report than {len(self._events)} events hold")
         if count:
-            self._router.settle(self._events, count)
+            self._router.settle(self._exits.events, count)
 
     # ------------------------------------------------------------------- cycle
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +59,17 @@ class Strategy(ABC):
     #: indicators that its invalidations look at: they are kept from before the first of those exists
     gauges: tuple[Gauge, ...] = ()
 
+    #: the arguments that it was built with, by name: what it takes to build it again elsewhere
+    built_with: Mapping[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+
     def __init__(self, symbol: str | None = None, timeframe: str | None = None) -> None:
+        if "built_with" not in vars(self):  # of a subclass that has no constructor of its own
+            self.built_with = {"symbol": symbol, "timeframe": timeframe}
         self.symbol = symbol
         self.timeframe = timeframe
 
@@ -127,6 +141,25 @@ class Strategy(ABC):
             Index of the candle, negative from the end.
         """
         return ""
+
+
+# what an instance was built with is noted by the constructor of its own class, before those it derives from
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+    more = [one.name for one in signature.parameters.values() if one.kind is inspect.Parameter.VAR_KEYWORD]
+
+    @functools.wraps(init)
+    def remember(self: Strategy, *args: Any, **kwargs: Any) -> None:
+        if "built_with" not in vars(self):
+            with contextlib.suppress(TypeError):  # `init` is about to say what is wrong with its arguments
+                given = list(signature.bind(self, *args, **kwargs).arguments.items())[1:]
+                named = {name: value for name, value in given if name not in more}
+                self.built_with = named | {
+                    name: value for one in more for name, value in dict(given).get(one, {}).items()
+                }
+        init(self, *args, **kwargs)
+
+    return remember
 
 
 def last_signal(strategy: Strategy, name: str, candles: Candles, time_ns: int) -> Signal:

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -150,6 +150,63 @@ def load_class(use: str) -> type[Strategy]:
         raise ConfigError(f"use: {target} lacks {', '.join(sorted(kind.__abstractmethods__))}")
     strategy: type[Strategy] = kind
     return strategy
+
+
+def entry_of(strategy: object) -> dict[str, Any]:
+    """Return the entry of section `strategies` that builds a strategy again, in another process or after a restart.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Built by its own class.
+
+    Raises
+    ------
+    ConfigError
+        When its class can't be found by another process, or an argument is nothing that a configuration can hold.
+    """
+    if not isinstance(strategy, Strategy):
+        raise ConfigError(f"strategies: {strategy!r} is no strategy: derive its class from trader.Strategy")
+    kind = type(strategy)
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    ours = {place: name for name, place in (REGISTERED | ADVISED).items()}
+    params = {name: _storable(target, name, value) for name, value in _arguments(strategy).items()}
+    return {"use": ours.get(target) or _findable(kind, target), "params": params}
+
+
+def _arguments(strategy: Strategy) -> Mapping[str, Any]:
+    fields = getattr(strategy, "__dataclass_fields__", {})  # a dataclass gets its constructor later than others
+    if fields:
+        return {name: getattr(strategy, name) for name, field in fields.items() if field.init}
+    return {name: value for name, value in strategy.built_with.items() if value is not None}
+
+
+def _findable(kind: type[Strategy], target: str) -> str:
+    """Return how another process finds a class: by its module, or by the script that it stands in."""
+    if "." in kind.__qualname__:
+        raise ConfigError(f"strategies: {target} is made inside of a function or class: put it at the top of a module")
+    if kind.__module__ != "__main__":
+        return target
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is None or not Path(script).exists():
+        raise ConfigError(
+            f"strategies: {kind.__qualname__} was made in an interactive session, where no other process finds it: "
+            "put it into a file and import it from there"
+        )
+    return f"{Path(script).absolute()}:{kind.__qualname__}"
+
+
+def _storable(target: str, name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_storable(target, name, one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _storable(target, name, one) for key, one in value.items()}
+    raise ConfigError(
+        f"strategies: {target}: the argument {name}={value!r} can't travel to another process: numbers, texts, lists "
+        "and dicts of them can"
+    )
 
 
 # what stands behind a name: ours, or a package's that is installed beside us
