@@ -29,7 +29,7 @@ KINDS = {
     CoreEvent.ORDER_REJECTED: "rejected",
     CoreEvent.EXIT_REQUESTED: "requested",
 }
-PROPERTY = settings(max_examples=150)
+PROPERTY = settings(max_examples=100)
 
 
 class Core:

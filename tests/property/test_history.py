@@ -15,7 +15,7 @@ from trader.core.records import CANDLE
 from trader.core.rulebook import pack
 
 STEP_NS = 3_600 * 10**9
-PROPERTY = settings(max_examples=60)
+PROPERTY = settings(max_examples=40)
 
 
 def tape_of(events: list[dict[int, tuple]]) -> Tape:
