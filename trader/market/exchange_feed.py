@@ -295,7 +295,8 @@ class ExchangeFeed:
                 asked_ns = self.connection.now_ns()
                 since_ns = live.since_ns(slot)
                 wanted = max(0, (asked_ns - since_ns) // self.timeframe_ns) + 2
-                page = await self._requests.page(symbol, since_ns, wanted)
+                # one more before it: some venues (Kraken) answer with what is after a time, not from it on
+                page = await self._requests.page(symbol, since_ns - self.timeframe_ns, wanted + 1)
         except BaseError as error:
             self._failed(live, slot, error)
         except Exception as error:  # noqa: BLE001 - an answer that even ccxt could not read; the next one may be better
@@ -304,7 +305,7 @@ class ExchangeFeed:
             self._answer_ns = boottime_ns()
             self.connection.on_success()
             live.counts.left_out += page.bad
-            complete = not page.full or wanted <= self._requests.page_rows
+            complete = not page.full or wanted < self._requests.page_rows
             missed = live.take_answer(slot, page.rows, asked_ns, self.connection.now_ns(), complete=complete)
             if missed and self._stream is not None:
                 self._stream.restart(f"it says nothing of {symbol}, which is traded")
