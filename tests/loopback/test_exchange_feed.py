@@ -204,17 +204,3 @@ def test_feed_whose_clock_is_off_says_that_nothing_may_be_opened(venue, monkeypa
             listener.judge()
 
     run(work())
-
-
-@pytest.mark.slow
-def test_feed_speaks_other_dialects():
-    """Nothing is Binance-shaped: Kraken's candles come as true."""
-    with FakeVenue({"BTC/USDT": rows(200)}, dialect="kraken", history=120) as venue:
-
-        async def work():
-            async with listening(venue) as listener:
-                await listener.play(5, pause_s=0.2)
-                await listener.all_handed_on()
-                listener.judge()
-
-        run(work())
