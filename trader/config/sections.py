@@ -578,8 +578,8 @@ class NotificationsConfig(Section):
     urls: tuple[SecretConfig | str, ...] = Field(
         (),
         max_length=20,
-        description="Receivers as apprise URLs (Telegram, Discord, Slack, mail, ntfy, webhooks); one that holds a token "
-        "as {env: NAME}, {file: PATH} or {credential: NAME}.",
+        description="Receivers as apprise URLs (Telegram, Discord, Slack, mail, ntfy, webhooks); one with a token "
+        "in it as {env: NAME}, {file: PATH} or {credential: NAME}.",
         json_schema_extra=MONITOR,
     )
     events: tuple[
