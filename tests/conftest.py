@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,31 +15,50 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 
-def _kernel_cache() -> str:
+def _kernel_cache() -> Path:
     """Return a private folder for compiled kernels, one per version of the sources that are compiled.
 
-    numba itself does not notice when a kernel's callee changes in another file. Each worker of xdist has its own:
-    two that write the same cache at once can spoil it.
+    numba itself does not notice when a kernel's callee changes in another file. Each worker of xdist has its own, a
+    copy of what was compiled before they began: two that write the same cache at once can spoil it.
     """
     root = Path(__file__).parents[1] / "trader"
-    digest = hashlib.sha256(os.environ.get("PYTEST_XDIST_WORKER", "").encode())
+    digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         text = path.read_bytes()
         if b"numba" in text or path.parent.name == "core":
             digest.update(path.name.encode() + text)
-    folder = Path(tempfile.gettempdir()) / f"trader-test-kernels-{os.getuid()}" / digest.hexdigest()[:16]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.parent.stat().st_uid != os.getuid():  # a cached kernel is code: never run another user's
-        return tempfile.mkdtemp(prefix="trader-test-kernels-")
-    return str(folder)
+    owner = Path(tempfile.gettempdir()) / f"trader-test-kernels-{os.getuid()}"
+    owner.mkdir(mode=0o700, exist_ok=True)
+    if owner.stat().st_uid != os.getuid():  # a cached kernel is code: never run another user's
+        return Path(tempfile.mkdtemp(prefix="trader-test-kernels-"))
+    # numba knows a source by its path as well: another checkout's kernels would not be taken
+    digest.update(str(root).encode())
+    shared = owner / digest.hexdigest()[:16]
+    shared.mkdir(mode=0o700, exist_ok=True)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return shared
+    own = shared.with_name(f"{shared.name}-{worker}")
+    if not own.exists():
+        shutil.copytree(shared, own)
+    return own
 
 
 # how long an example takes says something about the machine, not about the code
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# before anything imports numba; processes that tests start inherit it
-os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+# before anything imports numba; processes that tests start inherit it, and so do workers of xdist
+if os.environ.get("NUMBA_CACHE_DIR") == os.environ.get("TRADER_TEST_KERNELS"):
+    os.environ["NUMBA_CACHE_DIR"] = os.environ["TRADER_TEST_KERNELS"] = str(_kernel_cache())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile every kernel once before workers are started, or each of them would."""
+    if getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        words = "from trader.core.warmup import warm_up; from trader.core.live import warm_up_live; "
+        words += "warm_up(); warm_up_live()"
+        subprocess.run([sys.executable, "-c", words], check=True, cwd=Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="session")
