@@ -14,7 +14,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run screenshots test acceptance faults soak bench peers check lint type imports docs-lint format lock install uninstall
+.PHONY: help setup run screenshots test acceptance faults soak bench peers check lint type imports docs-lint format lock package install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ format: setup  ## Format the code
 lock: setup  ## Resolve the dependencies anew into the two lock files
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev setup.py --output-file requirements-dev.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header setup.py --output-file requirements.lock
+
+package: setup  ## Build sdist and, from it, the wheel, below dist
+	$(VENV)/bin/uv build --quiet --no-build-isolation --python $(PY) --out-dir dist .
 
 install:  ## Install as a systemd service (root; PREFIX=/opt/trader PYTHON=/usr/bin/python3)
 	@PREFIX="$(PREFIX)" PYTHON="$(if $(filter file,$(origin PYTHON)),,$(PYTHON))" systemd/install.sh install

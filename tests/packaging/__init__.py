@@ -1,0 +1,1 @@
+"""What `make package` makes, installed and used."""
