@@ -36,8 +36,18 @@ COMMANDS = [
     "download",
     "doctor",
     "token",
+    "llm",
     "schema",
 ]
+
+#: what each command can't do without
+NEEDS = {
+    "close": ["BTC/USDT"],
+    "explain": ["1"],
+    "sweep": ["--set", "a=1"],
+    "llm": ["check"],
+    "download": ["--exchange", "binance", "--symbols", "BTC/USDT", "--timeframe", "1h", "--since", "2024-01-03"],
+}
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
@@ -54,8 +64,7 @@ def test_commands_are_those_that_are_documented():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_a_function_and_says_what_it_does(name):
     """Functions are named in the parser: a wrong name would show at the first use only."""
-    arguments = [name, *{"close": ["BTC/USDT"], "explain": ["1"], "sweep": ["--set", "a=1"]}.get(name, [])]
-    module, _, function = parse(arguments).function.partition(":")
+    module, _, function = parse([name, *NEEDS.get(name, [])]).function.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert subcommands()[name].description.endswith(".")
 
