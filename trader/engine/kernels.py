@@ -19,6 +19,7 @@ from typing import Any
 
 from trader.errors import StartAgain
 from trader.process import bootstrap
+from trader.process.code_pages import release_code
 from trader.process.compile_cache import distrust, seal
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def ready_kernels() -> None:
     if compiled:  # what should have been done beside us: it keeps the compiler's memory in this process
         log.info("%d kernels were compiled in the engine itself", compiled)
     seal()
+    release_code("libllvmlite")
 
 
 def main(arguments: list[str]) -> int:
