@@ -21,9 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 @pytest.fixture(params=["python3.11", "python3.12", "python3.13"])
 def command(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Path:
     """Return `trader` of an environment with the locked requirements and the wheel, and nothing else."""
-    python = shutil.which(request.param)
-    # a name alone is nothing: version managers leave shims of what they have not installed
-    if python is None or subprocess.run([python, "-c", ""], env=plain(), capture_output=True, check=False).returncode:
+    python = find(request.param)
+    if python is None:
         pytest.skip(f"there is no {request.param} here")
     home = tmp_path / "environment"
     subprocess.run([python, "-m", "venv", home], check=True, env=plain(), timeout=200)
@@ -33,6 +32,15 @@ def command(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Path
     subprocess.run([*pip, "--no-deps", wheel], check=True, env=plain(), timeout=200)
     subprocess.run([home / "bin" / "python", "-m", "pip", "check"], check=True, env=plain(), timeout=200)
     return home / "bin" / "trader"
+
+
+def find(name: str) -> str | None:
+    """Return a Python of this version that works: version managers leave shims of what is not chosen."""
+    managed = (Path.home() / ".pyenv" / "versions").glob(f"*/bin/{name}")
+    for path in (shutil.which(name), *map(str, managed)):
+        if path and subprocess.run([path, "-c", ""], env=plain(), capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 def plain() -> dict[str, str]:
