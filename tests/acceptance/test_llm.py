@@ -173,7 +173,10 @@ def test_backtest_trades_what_was_recorded(real_candles: Path, tmp_path: Path) -
     result = tmp_path / "backtest.json"
     done = service.command("backtest", "--json", str(result), "--config", str(service.config_file), timeout_s=300)
     assert done.returncode == 0, done.stderr
-    trades = json.loads(result.read_text())["trades"]
+    document = json.loads(result.read_text())
+    trades = document["trades"]
+    assert any("questions have cost" in note for note in document["notes"])
+    assert any("at 20 draws of random moments" in note for note in document["notes"])
     trips = service.rows("SELECT symbol, entry_price, exit_price, pnl FROM round_trips ORDER BY position_id")
     assert len(trades) == len(trips) > 5
     for trade, (symbol, entry, exit_, pnl) in zip(trades, trips, strict=True):

@@ -6,9 +6,10 @@ reading of what it reports.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from trader.market.instruments import write_instruments
 from trader.risk.lookback import correlation_bars, gauges_of
 from trader.risk.manager import EnhancedRiskManager
 from trader.state.paths import base_dir
-from trader.strategy.advised import recall, remarks
+from trader.strategy.advised import AdvisedStrategy, recall, remarks
 from trader.strategy.registry import Bound, create
 from trader.units import BPS
 
@@ -44,6 +45,9 @@ Progress = Callable[[str, float], None]
 
 #: moments between two reports of progress
 _STRETCH = 1_000_000
+
+#: draws of random moments that advice is held against
+_CHANCES = 20
 
 #: core events between two visits to compiled code
 _ROOM = 4096
@@ -126,7 +130,41 @@ def run(
         columns.append(ask(one, history, interval_ns(config)))
     played = simulate(config, history, columns, progress)
     progress("measuring", 1.0)
-    return _result(config, history, bound, columns, played, started)
+    chance = by_chance(config, history, bound, columns, float(played.desk["account"]["equity"][0]))
+    return _result(config, history, bound, columns, played, started, chance)
+
+
+def by_chance(
+    config: Config, history: History, bound: Sequence[Bound], columns: Sequence[Columns], equity: float
+) -> tuple[str, ...]:
+    """Return what the entries of strategies that are asked for advice come to at random moments, in words.
+
+    Parameters
+    ----------
+    config, history, bound, columns
+        Of the run.
+    equity : float
+        What it came to [quote].
+    """
+    notes = []
+    for index, one in enumerate(bound):
+        if not isinstance(one.strategy, AdvisedStrategy):
+            continue
+        ends = []
+        for seed in range(_CHANCES):
+            draw = random.Random(seed)  # noqa: S311 - moments of a baseline, no secret
+            other = one.strategy.at_random(draw, history.start_ns, history.end_ns)
+            if other is not None:
+                asked = ask(replace(one, strategy=other), history, interval_ns(config))
+                played = simulate(config, history, [*columns[:index], asked, *columns[index + 1 :]])
+                ends.append(float(played.desk["account"]["equity"][0]))
+        if ends:
+            better = sum(end >= equity for end in ends)
+            notes.append(
+                f"{one.name}: the same entries at {len(ends)} draws of random moments end at {np.median(ends):,.2f} "
+                f"(median); {better} of them are not worse"
+            )
+    return tuple(notes)
 
 
 def simulate(config: Config, history: History, columns: Sequence[Columns], progress: Progress = _silent) -> Played:
@@ -181,7 +219,13 @@ def curve_of(config: Config, history: History, log: Log) -> Curve:
 
 
 def _result(
-    config: Config, history: History, bound: Sequence[Bound], columns: Sequence[Columns], played: Played, started: float
+    config: Config,
+    history: History,
+    bound: Sequence[Bound],
+    columns: Sequence[Columns],
+    played: Played,
+    started: float,
+    chance: tuple[str, ...],
 ) -> BacktestResult:
     names = tuple(one.name for one in bound)
     held = positions(played.events, len(bound))
@@ -213,7 +257,7 @@ def _result(
             for name, one in zip(names, columns, strict=True)
             if one.failures
         ),
-        notes=(*_notes(history), *remarks(bound, history.start_ns, history.end_ns)),
+        notes=(*_notes(history), *remarks(bound, history.start_ns, history.end_ns), *chance),
         elapsed_s=time.perf_counter() - started,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,6 +92,10 @@ class AdvisedStrategy(Strategy):
     def remarks(self, start_ns: int, end_ns: int) -> tuple[str, ...]:  # noqa: ARG002 - most have nothing to add
         """Return what an owner should know before believing figures of a history between two times [ns UTC]."""
         return ()
+
+    def at_random(self, draw: random.Random, start_ns: int, end_ns: int) -> Strategy | None:  # noqa: ARG002
+        """Return a strategy that opens as often as this one in a history, at moments that are drawn; None: no such."""
+        return None
 
     def finish(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of files and sockets."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import logging
+import random
 from bisect import insort
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
@@ -16,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from trader.clock import NS_PER_S, parse_utc
-from trader.codes import Direction
+from trader.codes import Direction, RuleKind
 from trader.config.secrets import Secret, resolve
 from trader.config.sections import Config, LlmConfig, SecretConfig
 from trader.domain.invalidation import Gauge, Invalidation
@@ -26,13 +29,14 @@ from trader.domain.view import MarketView
 from trader.errors import ConfigError
 from trader.logs.redaction import hide
 from trader.strategy.advised import AdvisedStrategy
+from trader.strategy.base import Strategy
 from trader.strategy.llm.adviser import Adviser, day_cap_usd
 from trader.strategy.llm.budget import BUDGET_FILE, Budget
 from trader.strategy.llm.checks import Final
 from trader.strategy.llm.decision import Decision, read_decision
 from trader.strategy.llm.prompt import LONG_CANDLES
 from trader.strategy.llm.records import Records
-from trader.strategy.llm.vocabulary import Action, Hold, rule_timeframes
+from trader.strategy.llm.vocabulary import OPENS, Action, Hold, rule_timeframes
 from trader.units import BPS, plain, timeframe_ns
 
 log = logging.getLogger(__name__)
@@ -64,6 +68,7 @@ class LlmStrategy(AdvisedStrategy):
         self._adviser: Adviser | None = None
         self._interval_ns = 180 * NS_PER_S
         self._max_age_ns = 360 * NS_PER_S
+        self.follows_price = False  # of a baseline: levels are moved to where the price is
         self._costs_usd: list[tuple[int, Decimal, Decimal]] = []  # of records: moment, spent, of unknown outcome
 
     def bind(self, timeframe: str) -> None:
@@ -140,6 +145,22 @@ class LlmStrategy(AdvisedStrategy):
             said.append(f"llm: contaminated: the model has read the past up to {self.settings.training_cutoff}")
         return tuple(said)
 
+    def at_random(self, draw: random.Random, start_ns: int, end_ns: int) -> Strategy:
+        """Return the opens of these decisions at moments that are drawn, their levels as far from the price as here."""
+        other = copy.copy(self)
+        other.follows_price = True
+        other.decisions = sorted(
+            (
+                replace(one, market_ns=moment_ns, effective_ns=moment_ns, finals=opens)
+                for one in self.decisions
+                if start_ns <= one.effective_ns <= end_ns
+                and (opens := tuple(final for final in one.finals if final.action in OPENS))
+                for moment_ns in (draw.randint(start_ns, end_ns),)
+            ),
+            key=_BY_MOMENT,
+        )
+        return other
+
     def finish(self) -> None:
         """Let go of files and sockets."""
         if self._adviser is not None:
@@ -171,6 +192,16 @@ class LlmStrategy(AdvisedStrategy):
         insort(self.decisions, decision, key=_BY_MOMENT)
 
     def _signal(self, decision: Decision, final: Final, time_ns: int, price: float) -> Signal:
+        if self.follows_price:
+            scale = price / final.price
+            age = tuple(rule for rule in final.invalidations if rule.kind is RuleKind.AGE_OVER)
+            final = replace(
+                final,
+                price=price,
+                stop_price=final.stop_price * scale,
+                target_price=final.target_price * scale,
+                invalidations=age,
+            )
         final = self._still_good(decision, final, time_ns, price)
         direction = _DIRECTIONS.get(final.action, Direction.HOLD)
         return Signal(
