@@ -126,7 +126,12 @@ def test_feed_after_a_cut_connection_catches_up(venue):
             venue.close_for(0)
             await listener.all_handed_on()
             listener.judge()
-            await listener.play_until(lambda: listener.feed.health().streaming, "stream")
+            # a minute of the venue is shorter than the time that a socket takes: it is let wait for the subscriptions
+            await listener.until(venue.streams, "stream")
+            await asyncio.sleep(0.5)
+            await listener.play_until(lambda: listener.feed.health().streaming, "messages")
+            await listener.all_handed_on()
+            listener.judge()
 
     run(work())
 
@@ -204,3 +209,19 @@ def test_feed_whose_clock_is_off_says_that_nothing_may_be_opened(venue, monkeypa
             listener.judge()
 
     run(work())
+
+
+@pytest.mark.slow
+def test_feed_speaks_other_dialects():
+    """Nothing is Binance-shaped: Kraken's candles come as true."""
+    with FakeVenue({"BTC/USDT": rows(200)}, dialect="kraken", history=120) as venue:
+
+        async def work():
+            async with listening(venue) as listener:
+                # ccxt lets one request a second through: a market of 200 times the speed would leave them behind
+                await listener.play(5, pause_s=2.0)
+                await listener.all_handed_on()
+                listener.judge()
+                assert listener.feed.health().gaps == 0
+
+        run(work())

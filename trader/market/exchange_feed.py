@@ -295,7 +295,7 @@ class ExchangeFeed:
                 asked_ns = self.connection.now_ns()
                 since_ns = live.since_ns(slot)
                 wanted = max(0, (asked_ns - since_ns) // self.timeframe_ns) + 2
-                # one more before it: some venues (Kraken) answer with what is after a time, not from it on
+                # one more before it: some venues answer with what is after a time, not from it on
                 page = await self._requests.page(symbol, since_ns - self.timeframe_ns, wanted + 1)
         except BaseError as error:
             self._failed(live, slot, error)

@@ -1,8 +1,10 @@
 """Which candles of a live market are closed, and when to hand them on: the rules, without any network.
 
 A venue tells candles twice: it streams the one that is being built over and over, and answers requests with those of
-the past. The answer is the truth; the stream only says early that there is something to ask for, and stands in while
-requests fail. What is handed on is closed for certain, strictly rising per symbol, and never made up:
+the past. The answer is the truth; the stream only says early that there is something to ask for, and stands in where
+requests have failed for a whole grace: its last messages about a candle may be lost, or come after those about the next
+one, and a request made again a second later may be answered. What is handed on is closed for certain, strictly rising
+per symbol, and never made up:
 
 - half-built: a row is closed when a later one of its symbol is there; where nothing is traded any more and none comes,
   when two answers well after its end say the same (a venue under load shows a candle open beyond its end);
@@ -147,7 +149,6 @@ class _Symbol:
     tentative: Row | None = None  #: the last row of an answer, which may have been open still
     tentative_ns: int = 0  #: when it was first asked for
     in_flight: bool = False
-    failing: bool = False  #: the last request failed
     price: float = math.nan
     price_ns: int = 0
 
@@ -229,7 +230,7 @@ class LiveCandles:
     def take_failure(self, slot: int, now_ns: int, pause_ns: int = 0) -> None:
         """Note that a request failed; it is made again after a pause."""
         symbol = self._symbols[slot]
-        symbol.in_flight, symbol.failing = False, True
+        symbol.in_flight = False
         self._ask_later(symbol, now_ns, pause_ns)
 
     def take_answer(self, slot: int, rows: Sequence[Row], asked_ns: int, now_ns: int, *, complete: bool = True) -> bool:
@@ -254,7 +255,7 @@ class LiveCandles:
             Whether the stream has missed something that the answer has.
         """
         symbol = self._symbols[slot]
-        symbol.in_flight, symbol.failing = False, False
+        symbol.in_flight = False
         if symbol.probing:
             symbol.quiet_ns = min(2 * max(symbol.quiet_ns, 2 * self.patience_ns), QUIET_MOST_NS)
             symbol.probe_ns = now_ns + symbol.quiet_ns
@@ -336,9 +337,10 @@ class LiveCandles:
         while self.boundary_ns <= now_ns:
             boundary_ns = self.boundary_ns
             expired = now_ns >= self._deadline_ns()
-            for symbol in self._symbols:
-                if symbol.known_until_ns < boundary_ns and (expired or symbol.failing or self._trust_stream):
-                    self._stand_in(symbol, boundary_ns)
+            if expired or (self._trust_stream and now_ns >= boundary_ns + self._settle_ns):
+                for symbol in self._symbols:
+                    if symbol.known_until_ns < boundary_ns:
+                        self._stand_in(symbol, boundary_ns)
             if not expired and any(symbol.known_until_ns < boundary_ns for symbol in self._symbols):
                 break
             yield from self._at(boundary_ns)
@@ -401,7 +403,7 @@ class LiveCandles:
             if known_ns < open_ns and boundary_ns - known_ns <= SKIP_CANDLES * self._length_ns:
                 break  # one before it is missing here and may be asked for yet: handed on, it would be lost
             if open_ns > symbol.last_open_ns and closes_ns <= boundary_ns and max(symbol.streamed) > open_ns:
-                self._add(symbol, symbol.streamed[open_ns])
+                self._add(symbol, _fuller(symbol.streamed[open_ns], symbol.tentative))
                 self.counts.unconfirmed += not self._trust_stream
 
     def _add(self, symbol: _Symbol, row: Row) -> None:
@@ -446,3 +448,10 @@ class LiveCandles:
     # the grid's last point that is not after a time
     def _floor(self, time_ns: int) -> int:
         return time_ns - (time_ns - self.boundary_ns) % self._length_ns
+
+
+# what the stream said of a candle, or what an answer did that could not tell whether it was closed: a candle only grows
+def _fuller(streamed: Row, answered: Row | None) -> Row:
+    if answered is None or answered.open_ns != streamed.open_ns or answered.volume < streamed.volume:
+        return streamed
+    return answered

@@ -80,16 +80,67 @@ def test_streamed_row_alone_is_not_handed_on_while_answers_come():
 
 
 def test_failed_requests_let_the_stream_stand_in():
-    """While requests fail, a streamed candle that another one follows is handed on, and counted."""
+    """Where requests fail for a whole grace, a streamed candle that another one follows is handed on, and counted."""
+    market = live()
+    market.begin_stream(at(0, 1))
+    market.take_streamed(0, [row(0, 101)], at(0, 59))
+    market.take_streamed(0, [row(1, 102)], at(1, 2))
+    market.due(at(1, 1))
+    market.take_failure(0, at(1, 1.5))
+    assert handed(market.events(at(1, 4.9))) == []
+    assert market.wake_ns() <= at(1, 5)
+    assert handed(market.events(at(1, 5))) == [(1, [(0, 0, 101.0)])]
+    assert market.counts.unconfirmed == 1
+
+
+def test_failed_requests_and_no_later_row_hand_nothing_on():
+    """The streamed row may still be growing: a candle without a successor is not closed, whatever the clock says."""
     market = live()
     market.begin_stream(at(0, 1))
     market.take_streamed(0, [row(0, 101)], at(0, 59))
     market.due(at(1, 1))
     market.take_failure(0, at(1, 1.5))
-    assert handed(market.events(at(1, 1.5))) == []  # it may still be growing
-    market.take_streamed(0, [row(1, 102)], at(1, 2))
-    assert handed(market.events(at(1, 2))) == [(1, [(0, 0, 101.0)])]
-    assert market.counts.unconfirmed == 1
+    assert handed(market.events(at(1, 59))) == []
+
+
+def test_one_failed_request_does_not_make_the_streams_word_final():
+    """Its last message comes late, and the request made again a second later is answered: the truth is waited for."""
+    market = live()
+    market.begin_stream(at(0, 1))
+    market.take_streamed(0, [row(0, 101, 4.0)], at(0, 58))
+    market.take_streamed(0, [row(1, 102)], at(1, 0.5))  # before the last one of the minute before
+    assert market.due(at(1, 1)) == [0]
+    market.take_failure(0, at(1, 1.1))
+    assert handed(market.events(at(1, 1.1))) == []
+    assert market.due(at(1, 2.2)) == [0]
+    market.take_answer(0, [row(0, 104, 5.0), row(1, 102)], at(1, 2.2), at(1, 2.3))
+    assert handed(market.events(at(1, 2.3))) == [(1, [(0, 0, 104.0)])]
+
+
+def test_message_that_comes_late_within_the_grace_is_heard_while_requests_fail():
+    """The stream goes on about the minute before for a moment."""
+    market = live()
+    market.begin_stream(at(0, 1))
+    market.take_streamed(0, [row(0, 101, 4.0)], at(0, 58))
+    market.take_streamed(0, [row(1, 102)], at(1, 0.5))
+    market.due(at(1, 1))
+    market.take_failure(0, at(1, 1.1))
+    list(market.events(at(1, 1.1)))
+    market.take_streamed(0, [row(0, 104, 5.0)], at(1, 3))
+    assert handed(market.events(at(1, 5))) == [(1, [(0, 0, 104.0)])]
+
+
+def test_answer_that_could_not_tell_the_end_says_more_than_an_older_message():
+    """Nothing was traded in the next minute when it was asked for; then requests fail, and the stream goes on."""
+    market = live()
+    market.begin_stream(at(0, 1))
+    market.take_streamed(0, [row(0, 101, 4.0)], at(0, 58))
+    market.due(at(1, 1))
+    market.take_answer(0, [row(0, 104, 5.0)], at(1, 1), at(1, 1.1))
+    market.due(at(1, 2.2))
+    market.take_failure(0, at(1, 2.3))
+    market.take_streamed(0, [row(1, 102)], at(1, 4))
+    assert handed(market.events(at(1, 5))) == [(1, [(0, 0, 104.0)])]
 
 
 def test_stream_does_not_stand_in_over_a_candle_that_nobody_has_told_yet():
@@ -171,7 +222,7 @@ def test_old_message_that_comes_late_does_not_shrink_a_candle():
     market.take_streamed(0, [row(1)], at(1, 0.5))
     market.due(at(1, 1))
     market.take_failure(0, at(1, 1))
-    assert handed(market.events(at(1, 1))) == [(1, [(0, 0, 105.0)])]
+    assert handed(market.events(at(1, 5))) == [(1, [(0, 0, 105.0)])]
 
 
 def test_streamed_row_of_the_future_is_left_out():
@@ -230,6 +281,7 @@ def test_many_symbols_are_taken_at_the_streams_word_and_checked_in_turn():
         market.take_streamed(slot, [row(1, 102)], at(1, 0.5))
     asked = market.due(at(1, 2))
     assert 1 <= len(asked) <= 4
+    assert handed(market.events(at(1, 0.9))) == []  # a last message may come just after the next candle's first
     (event,) = market.events(at(1, 2))
     assert len(event.candles) == 64
     assert market.counts.unconfirmed == 0
