@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ ARGUMENTS = (
     "--disable-renderer-backgrounding",
 )
 #: how long a page may take to load, and anything else to come about, on the slowest machine [s]
-LOAD_S = 100
+LOAD_S = 40
 PATIENCE_S = 60.0
 #: a browser that has not shown its first, empty page by then is replaced by another one [s]
 WARM_S = 45
@@ -80,15 +81,19 @@ class Browser:
     def open(self, url: str) -> None:
         """Load a page and wait for its first numbers.
 
-        A renderer that stopped answering is not the page's fault until a second browser says the same.
+        A renderer that stopped answering is not the page's fault until several browsers have said the same.
         """
-        self.driver.get_log("performance")
-        self.driver.get_log("browser")
-        try:
-            self.driver.get(url)
-        except TimeoutException:
-            self.restart()
-            self.driver.get(url)
+        for attempt in range(ATTEMPTS):
+            self.driver.get_log("performance")
+            self.driver.get_log("browser")
+            try:
+                self.driver.get(url)
+                break
+            except TimeoutException as error:
+                if attempt == ATTEMPTS - 1:
+                    words = f"{url}: {ATTEMPTS} browsers could not load it; asked without one it says {_answer(url)}"
+                    raise AssertionError(words) from error
+                self.restart()
         self.eventually(lambda: self.text("mode") in ("paper", "live", "PAPER", "LIVE"), "the first frame")
 
     def text(self, element_id: str) -> str:
@@ -128,6 +133,14 @@ class Browser:
             if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated")
         ]
         return {urlsplit(url).hostname or url for url in urls if not url.startswith(("data:", "chrome:", "about:"))}
+
+
+def _answer(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return f"{answer.status} with {len(answer.read())} bytes"
+    except OSError as error:
+        return f"nothing: {error}"
 
 
 def _program(variable: str, *names: str) -> str:
