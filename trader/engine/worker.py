@@ -107,6 +107,7 @@ class EngineService:
         parts = self._parts
         cursor_ns = int(parts.engine.book.desk["account"]["event_ns"][0]) or parts.feed.start_ns
         events = parts.feed.events(cursor_ns)
+        await self._commit_until_written()  # a market that waits begins when the disk has room
         # no commit after an error: a step that broke in its middle must never have happened
         if self._config.market.speed == 0 and self._config.market.source != "exchange":
             await self._run_unpaced(events)
@@ -172,7 +173,7 @@ class EngineService:
                     self._judge_feed()
                     self._parts.engine.on_time(self._parts.feed.now_ns(), self._fence.read())
                     self._ask(self._parts.feed.now_ns(), waits=False)
-                self._commit()
+                await self._commit_until_written()
         finally:
             for task in (stopping, coming, arrived):
                 task.cancel()
