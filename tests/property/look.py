@@ -85,9 +85,13 @@ class Past:
         return seen < Fraction(rule.level) if rule.kind.endswith("below") else seen > Fraction(rule.level)
 
 
-def correlation(one: Past, other: Past, last_s: int, bar_s: int, window: int) -> float | None:
-    """Return Pearson's correlation of the returns of the last candles; None when fewer than half are known."""
+def correlation(one: Past, other: Past, bar_s: int, window: int) -> float | None:
+    """Return Pearson's correlation of the returns of the last candles; None when fewer than half are known.
+
+    The last ones are those up to the newest that either has: which of the two is asked about makes no difference.
+    """
     known = dict(one.closes), dict(other.closes)
+    last_s = max(second for closes in known for second in closes)
     pairs = []
     for back in range(window):
         now, before = last_s - back * bar_s, last_s - (back + 1) * bar_s

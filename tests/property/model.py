@@ -403,8 +403,7 @@ class Model:
             entering = order if order and order.opening else None
             if other is market or not (held or entering):
                 continue
-            last_s = market.past.closes[-1][0]
-            alike = correlation(market.past, other.past, last_s, self.rules.bar_s, self.rules.window)
+            alike = correlation(market.past, other.past, self.rules.bar_s, self.rules.window)
             if alike is None or sign * (held or entering).sign * alike >= self.rules.threshold:
                 total += held.quantity * other.mark if held else Decimal(0)
                 total += entering.reserved if entering else Decimal(0)

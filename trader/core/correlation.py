@@ -1,15 +1,17 @@
 """Which symbols move together: Pearson's correlation of their returns over the last candles.
 
 Closes are kept in rings, one row per slot; the place of one follows from its time, so a return exists only between two
-candles that follow each other and two symbols are compared over the same candles. A check computes the row of the
-matrix that it needs: only the symbols with exposure beside the one that is asked about.
+candles that follow each other and two symbols are compared over the same candles: the last ones up to the newest that
+either has, whichever of them is asked about. Both rings hold all of those; they no longer do for a window that ends at
+the older one. A check computes the row of the matrix that it needs: only the symbols with exposure beside the one that
+is asked about.
 """
 
 from __future__ import annotations
 
 import math
 
-from trader.core.compiling import inline_kernel, kernel
+from trader.core.compiling import inline_kernel, kernel, number
 from trader.core.matching import plausible
 
 
@@ -50,10 +52,20 @@ def return_at(closes, index, close_ns, bar_ns):
 
 
 @inline_kernel
+def newest_ns(closes, index):
+    """Return when the newest candle closed of which a symbol's ring knows [ns UTC]; 0: none."""
+    last_ns = number(0)
+    for place in range(closes.shape[1]):
+        last_ns = max(last_ns, closes[index, place]["close_ns"])
+    return last_ns
+
+
+@inline_kernel
 def pearson(closes, one, other, last_ns, bar_ns):
     """Return the correlation of two symbols over the candles up to `last_ns`; NaN when too little is known.
 
-    Known must be at least half of the returns, and both symbols must have moved.
+    Known must be at least half of the returns, and both symbols must have moved. No ring may know a newer candle than
+    that of `last_ns`: it would have taken the place of one that the window begins with.
     """
     bars = closes.shape[1] - 1
     count = 0
@@ -109,11 +121,14 @@ def correlate(desk, slots, closes, index):
     if not 0 <= index < slots.shape[0]:
         return
     bar_ns = desk[0]["limits"]["bar_ns"]
-    last_ns = slots[index]["candle_ns"]
+    known = closes.shape[1] > 1 and bar_ns > 0
+    own_ns = newest_ns(closes, index) if known else number(0)
     for other in range(slots.shape[0]):
         if other != index and exposed(slots[other]):
-            known = closes.shape[1] > 1 and bar_ns > 0
-            slots[other]["correlation"] = pearson(closes, index, other, last_ns, bar_ns) if known else math.nan
+            found = math.nan
+            if known:
+                found = pearson(closes, index, other, max(own_ns, newest_ns(closes, other)), bar_ns)
+            slots[other]["correlation"] = found
 
 
 @inline_kernel

@@ -83,6 +83,17 @@ def test_correlation_over_holes_is_over_the_same_candles() -> None:
     assert book.slots["correlation"][1] == pytest.approx(np.corrcoef(whole.T)[0, 1], rel=1e-12)
 
 
+def test_correlation_of_a_symbol_far_behind_is_not_known() -> None:
+    """Closes left in its ring are from before the window, however many they are."""
+    prices = walks(2, 3 * BARS)
+    prices[-BARS:, 0] = prices[-BARS:-1, 1] = np.nan
+    book, closes = looking(prices)
+    book.slots["candle_ns"][0] = START_NS + MINUTE_NS - BARS * MINUTE_NS
+    hold(book, 1, 1.0)
+    correlate(book.desk, book.slots, closes, 0)
+    assert np.isnan(book.slots["correlation"][1])
+
+
 def test_keep_closes_late_and_impossible_candles_are_left_out() -> None:
     """What comes again, too late, or can not have been changes nothing."""
     book, closes = looking(walks(2))
