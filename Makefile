@@ -34,7 +34,7 @@ test: setup  ## Run the tests
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
-	$(PY) -m pytest -m slow tests/acceptance
+	$(PY) -m pytest -m slow tests
 
 faults: setup  ## Make each of the 27 faults happen, and print what came of it (SEED=7 REPEAT=3 ONLY=fault_05; root)
 	TRADER_FAULT_SEED=$(SEED) TRADER_FAULT_REPEAT=$(REPEAT) $(PY) -m pytest -m "" -q tests/faults $(if $(ONLY),-k "$(ONLY)")
