@@ -97,7 +97,7 @@ def _read_file(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _was_cut(line: bytes) -> bool:
-    return line.startswith(b'{"decision_id"') and not line.endswith(b"}")
+    return line.startswith(b'{"decision_id"')
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
