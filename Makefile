@@ -14,7 +14,7 @@ export TRADER_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run screenshots test acceptance faults soak bench peers check lint type imports docs-lint format lock package install uninstall
+.PHONY: help setup run screenshots test acceptance properties faults soak bench peers check lint type imports docs-lint format lock package install uninstall
 
 help:  ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: setup  ## Run the tests
 
 acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
 	$(PY) -m pytest -m slow tests
+
+properties: setup  ## The property tests with examples that nobody has drawn before (REPEAT=3 times)
+	for n in $$(seq $(REPEAT)); do TRADER_TEST_EXAMPLES=search $(PY) -m pytest -q -n 2 -m hypothesis tests || exit; done
 
 faults: setup  ## Make each of the 27 faults happen, and print what came of it (SEED=7 REPEAT=3 ONLY=fault_05; root)
 	TRADER_FAULT_SEED=$(SEED) TRADER_FAULT_REPEAT=$(REPEAT) $(PY) -m pytest -m "" -q tests/faults $(if $(ONLY),-k "$(ONLY)")

@@ -93,9 +93,9 @@ def compare(calm: Day, disturbed: Day) -> int:
 
 @pytest.mark.timeout(900)
 def test_exchange_day_sample_disturbed_ends_like_undisturbed(tmp_path: Path) -> None:
-    """Twenty-four candles with faults on every fourth request about orders, and two deaths: the same fills."""
+    """Twenty-four candles with faults on every third request about orders, and two deaths: the same fills."""
     calm = play(tmp_path / "calm", 24)
-    disturbed = play(tmp_path / "disturbed", 24, order_faults(24, seed=5, every=4), [("submit", 4), ("query", 12)])
+    disturbed = play(tmp_path / "disturbed", 24, order_faults(24, seed=5, every=3), [("submit", 4), ("query", 12)])
     assert sum(disturbed.venue.script.made.values()) >= 8
     assert sum(disturbed.kills.values()) == 2
     assert len(disturbed.found) >= 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.paper_desk import INSTRUMENTS, MINUTE_NS, NAN, START_NS, SYMBOLS, configure
@@ -191,6 +191,8 @@ OPERATIONS = st.lists(
 
 
 @given(operations=OPERATIONS)
+@example(operations=[("enter", ETH, 2_000), ("fill", 0, 1, "base"), ("fill", 1, 1, "base")])  # its fee beyond an exit
+@example(operations=[("enter", ETH, 2_000), ("fill", 0, 1, "base"), ("fill", 1, 3, "base")])  # its parts more than all
 def test_books_conserve_every_unit_over_any_order_of_answers(operations):
     """Fills never exceed an intent; cash, positions, dust and fees add up to the last digit; the audit is clean."""
     with tempfile.TemporaryDirectory() as name:

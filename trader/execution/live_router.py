@@ -361,10 +361,7 @@ class LiveRouter(OrderRouter):
         slot = self._symbols.index(order.symbol)
         fill = self._fill(order, slot, execution, trade_id)
         self._ledger.record_fill(fill)
-        count = kernels.apply_fill(
-            self._desk, self._slots, slot, int(fill.side), float(fill.quantity), float(fill.price),
-            self._fee_in_quote(slot, fill), fill.time_ns, int(fill.reason), self._core_events, 0,
-        )  # fmt: skip
+        count = self._move_slot(slot, fill, reduce_only=order.reduce_only)
         order = self.tracker.fill(order.order_id, fill.quantity, fill.time_ns)
         trips = self._books.apply(fill, order)
         for ended in trips:
@@ -377,6 +374,23 @@ class LiveRouter(OrderRouter):
         trip = trips[0] if trips else None
         self._unannounced.append(Settled(kind, fill.time_ns, order.symbol, order, fill, trip, fill.reason))
         return order
+
+    def _move_slot(self, slot: int, fill: Fill, *, reduce_only: bool) -> int:
+        """Apply a fill to the shared state; return how many events that gave."""
+        quantity, fee = float(fill.quantity), self._fee_in_quote(slot, fill)
+        if reduce_only:
+            # a fee in the base currency leaves the position, too, as far as there is something left of it
+            if fill.fee_currency == self._instruments[slot].base:
+                quantity = float(EXACT.add(fill.quantity, fill.fee))
+            quantity = min(quantity, abs(float(self._slots["quantity"][slot])))
+        if quantity <= 0.0:
+            self._desk["account"]["fees_paid"] += fee
+            return 0
+        count: int = kernels.apply_fill(
+            self._desk, self._slots, slot, int(fill.side), quantity, float(fill.price), fee,
+            fill.time_ns, int(fill.reason), self._core_events, 0,
+        )  # fmt: skip
+        return count
 
     def _fill(self, order: Order, slot: int, execution: Execution, trade_id: str) -> Fill:
         currency, fee = execution.fees[0] if execution.fees else (self._instruments[slot].quote, _ZERO)

@@ -136,6 +136,9 @@ def audit(paths: InstancePaths, state: SharedState | None = None) -> AuditReport
     return AuditReport(counts, tuple(differences))
 
 
+#: symbol, order that opened, order that closed; entered quantity, flow, fees, result
+_Trip = tuple[tuple[str, int, int], tuple[str, str, str, str]]
+
 Result = tuple[int, list[Difference]]
 
 
@@ -235,18 +238,14 @@ def _venue_balances(name: str, evidence: _Evidence) -> Result:
 
 def _positions(name: str, evidence: _Evidence) -> Result:
     """Check that each open position is the sum of its symbol's fills, in the books and in the kernels' floats."""
-    expected: dict[str, Decimal] = defaultdict(Decimal)
-    for fill in evidence.fills:
-        expected[fill.symbol] = EXACT.add(expected[fill.symbol], _held_change(fill))
-    for item in evidence.adjustments:
-        if item.position_change:
-            expected[item.symbol] = EXACT.add(expected[item.symbol], item.position_change)
+    expected = {symbol: _walk(symbol, evidence)[0] for symbol in {fill.symbol for fill in evidence.fills}}
     holdings = {holding.symbol: holding for holding in evidence.reader.holdings()}
     slots, found = evidence.reader.slots(), []
     for symbol in sorted(expected.keys() | holdings.keys()):
         held = holdings[symbol].quantity if symbol in holdings else _ZERO
-        if held != expected[symbol]:
-            found.append(Difference(name, symbol, plain(expected[symbol]), plain(held)))
+        wanted = expected.get(symbol, _ZERO)
+        if held != wanted:
+            found.append(Difference(name, symbol, plain(wanted), plain(held)))
     for symbol, slot in slots.items():
         exact, floating = float(expected.get(symbol, _ZERO)), float(slot["quantity"])
         if not _close(exact, floating):
@@ -260,7 +259,7 @@ def _positions(name: str, evidence: _Evidence) -> Result:
 def _round_trips(name: str, evidence: _Evidence) -> Result:
     """Check that the round trips are those that walking through the fills finds, with the same exact results."""
     expected = {
-        trip[0]: trip for symbol in {fill.symbol for fill in evidence.fills} for trip in _walk(symbol, evidence)
+        trip[0]: trip for symbol in {fill.symbol for fill in evidence.fills} for trip in _walk(symbol, evidence)[1]
     }
     found, seen = [], {}
     for trip in evidence.reader.round_trips(newest_first=False):
@@ -273,8 +272,8 @@ def _round_trips(name: str, evidence: _Evidence) -> Result:
     return len(seen), found
 
 
-def _walk(symbol: str, evidence: _Evidence) -> list[tuple[tuple[str, int, int], tuple[str, str, str, str]]]:
-    """Return the round trips in one symbol's fills, by this module's own arithmetic."""
+def _walk(symbol: str, evidence: _Evidence) -> tuple[Decimal, list[_Trip]]:
+    """Return what one symbol's fills leave open and the round trips in them, by this module's own arithmetic."""
     trips = []
     held = entered = flow = fees = _ZERO
     entry_order = 0
@@ -282,7 +281,9 @@ def _walk(symbol: str, evidence: _Evidence) -> list[tuple[tuple[str, int, int], 
     for number, fill in enumerate(evidence.fills, 1):
         if fill.symbol != symbol:
             continue
-        change, fee = _held_change(fill), _fee(fill)
+        change, fee = _taken(fill, evidence.orders.get(fill.order_id), held), _fee(fill)
+        if not change:
+            continue
         parts = [(change, fee)]
         after = EXACT.add(held, change)
         if held and after and (held > 0) != (after > 0):
@@ -308,7 +309,7 @@ def _walk(symbol: str, evidence: _Evidence) -> list[tuple[tuple[str, int, int], 
                 if not held:
                     amounts = (plain(entered), plain(flow), plain(fees), plain(EXACT.subtract(flow, fees)))
                     trips.append(((symbol, entry_order, fill.order_id), amounts))
-    return trips
+    return held, trips
 
 
 def _account(name: str, evidence: _Evidence) -> Result:
@@ -434,6 +435,12 @@ def _compare_amounts(name: str, expected: Mapping[str, Decimal], found: Mapping[
         for currency in currencies
         if expected.get(currency, _ZERO) != found.get(currency, _ZERO)
     ]
+
+
+def _taken(fill: Fill, order: Order | None, held: Decimal) -> Decimal:
+    """Return what a fill does to a position; an exit takes no more from it than there is."""
+    change = _held_change(fill)
+    return held.copy_negate() if order is not None and order.reduce_only and abs(change) > abs(held) else change
 
 
 def _held_change(fill: Fill) -> Decimal:

@@ -130,8 +130,20 @@ class Books:
         self._move(quote, flow)
         self._move(fill.fee_currency, fill.fee.copy_negate())
         held_change = EXACT.subtract(signed, fill.fee) if fill.fee_currency == base else signed
+        if order.reduce_only:
+            held_change = self._within_holding(fill.symbol, held_change)
         self.changed_holdings.add(fill.symbol)
-        return self._move_holding(fill, order, held_change, fee_in_quote(fill))
+        return self._move_holding(fill, order, held_change, fee_in_quote(fill)) if held_change else ()
+
+    def _within_holding(self, symbol: str, change: Decimal) -> Decimal:
+        """Return as much of a change as the position has: what goes beyond it came out of the balance beside it.
+
+        An exit in the currency that its fee is taken in (BNB sold where fees are paid in BNB) takes more than it sells.
+        """
+        held = self.quantity(symbol)
+        if held == 0 or (held > 0) == (change > 0):
+            return ZERO
+        return max(change, held.copy_negate()) if held > 0 else min(change, held.copy_negate())
 
     def adjust(self, currency: str, amount: Decimal) -> None:
         """Move a balance by what no fill explains."""

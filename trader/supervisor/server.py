@@ -47,6 +47,7 @@ class ControlServer:
         self._handlers = handlers
         self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.StreamReader, None] = {}  #: who has not sent a whole command yet, oldest first
+        self._served = 0  #: whose command is being carried out
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -77,16 +78,20 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        # counted here, not when its task begins: of a crowd that comes at once nobody would be let in
+        has_place = len(self._silent) + self._served < MAX_CLIENTS or self._send_one_away()
+        if has_place:
+            self._silent[reader] = None
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, has_place=has_place))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, has_place: bool) -> None:
         try:
-            if len(self._clients) > MAX_CLIENTS and not self._send_one_away():
-                answer = encode_error("busy", f"more than {MAX_CLIENTS} commands at once: try again")
-            else:
+            if has_place:
                 answer = await self._answer(reader)
+            else:
+                answer = encode_error("busy", f"more than {MAX_CLIENTS} commands at once: try again")
             writer.write(answer)
             async with asyncio.timeout(PATIENCE_S):
                 await writer.drain()
@@ -107,7 +112,11 @@ class ControlServer:
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
             name, arguments = self._parse(await self._line(reader))
-            return encode_result(await self._handlers[name](arguments))
+            self._served += 1
+            try:
+                return encode_result(await self._handlers[name](arguments))
+            finally:
+                self._served -= 1
         except CommandRefused as error:
             return encode_error(error.code, str(error))
         except TraderError as error:
@@ -117,7 +126,6 @@ class ControlServer:
             return encode_error("internal", f"{type(error).__name__}: {error}")
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
-        self._silent[reader] = None
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await reader.readline()
