@@ -24,14 +24,15 @@ def run(arguments: Namespace) -> int:
 
 
 def check(arguments: Namespace) -> int:
-    """Validate the configuration, strategies included; every problem on a line of its own."""
+    """Validate the configuration, strategies and the venue's name included; every problem on a line of its own."""
     from trader.cli.output import emit
     from trader.config.loading import load
     from trader.config.problems import ConfigErrors
 
     path = config_path(arguments)
     try:
-        problems = _strategy_problems(load(path), path)
+        config = load(path)
+        problems = (*_strategy_problems(config, path), *_venue_problems(config, path))
     except ConfigErrors as error:
         problems = error.problems
     shown = str(path) if path is not None else "the built-in defaults"
@@ -65,4 +66,27 @@ def _strategy_problems(config: Config, path: Path | None) -> tuple[Problem, ...]
         equip(create(config.strategies, config.market.symbols, config.market.timeframe), config, None)
     except TraderError as error:
         return located(path, str(error)) if path is not None else (Problem("defaults", 1, "strategies", str(error)),)
+    return ()
+
+
+def _venue_problems(config: Config, path: Path | None) -> tuple[Problem, ...]:
+    """Return what a client of the venue, made and let go without a request, finds wrong with its section."""
+    if config.market.source != "exchange" or path is None:
+        return ()
+    import asyncio
+
+    from trader.config.loading import located
+    from trader.market.connection import FEED_NEEDS, ExchangeConnection
+
+    async def make() -> None:
+        connection = ExchangeConnection(config.market)
+        try:
+            connection.check_capabilities(FEED_NEEDS)
+        finally:
+            await connection.close()
+
+    try:
+        asyncio.run(make())
+    except TraderError as error:
+        return located(path, str(error))
     return ()

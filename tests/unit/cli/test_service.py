@@ -60,6 +60,26 @@ def test_check_unknown_strategy_is_found_with_its_line(tmp_path, capsys):
     assert lines[1].startswith(f"{path}:4: strategies.1.params.perio: ")
 
 
+def test_check_exchange_that_ccxt_lacks_is_found_with_its_line(tmp_path, capsys):
+    """A misspelt venue is named with the nearest that there is, beside a misspelt strategy; nothing is asked of it."""
+    path = tmp_path / "t.yaml"
+    path.write_text("market:\n  source: exchange\n  exchange: binanse\nstrategies:\n  - use: simple_rs\n")
+    assert main(["check", "--config", str(path)]) == 78
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{path}:3: market.exchange: ccxt has no exchange 'binanse'; did you mean binance?"
+    assert lines[1].startswith(f"{path}:5: strategies.0.use: ")
+
+
+def test_check_timeframe_that_the_venue_lacks_is_found(tmp_path, capsys):
+    """What a venue's client can tell without a request is told."""
+    path = tmp_path / "t.yaml"
+    path.write_text("market:\n  source: exchange\n  exchange: binance\n  timeframe: 7m\n")
+    assert main(["check", "--config", str(path)]) == 78
+    assert f"{path}:4: market.timeframe: binance has no 7m candles" in capsys.readouterr().err
+    path.write_text("market:\n  source: exchange\n  exchange: binance\n  timeframe: 5m\n")
+    assert main(["check", "--config", str(path)]) == 0
+
+
 def test_check_missing_file_exits_78(tmp_path, capsys):
     """No file is no configuration."""
     assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 78
