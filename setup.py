@@ -33,6 +33,7 @@ TEST = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "pytest-cov>=5",
+    "coverage>=7.10",
     "hypothesis>=6.100",
     "psutil>=6",
     "selenium>=4.25",
@@ -41,7 +42,16 @@ TEST = [
     "distributed>=2024.8",
     "empyrical-reloaded>=0.5.12",
 ]
-DEV = ["setuptools>=70", "ruff>=0.9", "mypy>=1.13", "import-linter>=2.1", "numpydoc>=1.8", "types-PyYAML", "uv>=0.5"]
+DEV = [
+    "setuptools>=70",
+    "ruff>=0.9",
+    "mypy>=1.13",
+    "import-linter>=2.1",
+    "numpydoc>=1.8",
+    "types-PyYAML",
+    "uv>=0.5",
+    "cosmic-ray>=8.4",
+]
 
 setup(
     name="trader",
