@@ -425,3 +425,50 @@ def test_venue_is_audited_against_the_ledger_and_entries_are_taken_back(tmp_path
         subjects = sorted(item.subject for item in audit_venue(config, paths)[1])
         assert subjects[0] == "USDT at the venue"
         assert subjects[1].startswith("order main")
+
+
+@pytest.mark.parametrize("step", ["0.05", "0.0001"], ids=["coarser", "finer"])
+def test_lot_that_changes_while_a_position_is_held_is_taken_over(tmp_path, step):
+    """The stop that stands stays where it serves; what is sold next is whole lots of the new size, the rest is dust."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        submitted = len(venue.submissions)
+        venue.ask(lambda: venue.matching.change_rules("BTC/USDT", step=Decimal(step), min_quantity=Decimal(step)))
+        await rig.feed.connection.reload_markets()
+        await rig.until(lambda: float(rig.slots["lot_size"][0]) == float(step))
+        await minutes.play(rig)
+        await rig.until(rig.is_covered)
+        assert len(venue.submissions) == submitted  # the stop covers all that can be sold: it is not moved
+        await sell(rig, minutes)
+        sold = sum(order.filled for order in venue.books.orders.values() if not order.buys)
+        assert sold == held.quantity // Decimal(step) * Decimal(step)
+        await minutes.play(rig, Direction.LONG)
+        await rig.until(lambda: rig.parts.ledger.books.holdings)
+        await rig.until(rig.is_covered)
+        bought = max((order for order in venue.books.orders.values() if order.buys), key=lambda one: one.order_id)
+        assert bought.quantity % Decimal(step) == 0
+
+    tell(tmp_path, story)
+
+
+def test_smallest_order_that_rises_above_a_position_leaves_its_stop(tmp_path):
+    """No new order could sell it any more: the stop that the venue has taken stays, nothing is written off."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        venue.ask(lambda: venue.matching.change_rules("BTC/USDT", min_notional=Decimal(100_000)))
+        await rig.feed.connection.reload_markets()
+        await rig.until(lambda: float(rig.slots["min_notional"][0]) == 100_000.0)
+        await minutes.play(rig)
+        await rig.until(rig.is_covered)
+        assert rig.parts.ledger.books.quantity("BTC/USDT") == held.quantity
+        (stop,) = venue.books.open_orders
+        assert stop.quantity == held.quantity
+        venue.matching.markets["BTC/USDT"].price = Decimal(94)
+        venue.ask(lambda: venue.matching.move("BTC/USDT", Decimal(100), gap=True))
+        await rig.until(lambda: not rig.parts.ledger.books.holdings)
+
+    tell(tmp_path, story)

@@ -53,8 +53,8 @@ def mutants_of(root: Path, package: str) -> Iterator[Mutant]:
         nodes = list(ast_nodes(get_ast(source)))
         for name, operator in plain.items():
             places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
-            for occurrence, (line, _) in enumerate(places):
-                if not any(first <= line <= last for first, last in dead):
+            for occurrence, place in enumerate(places):
+                if not any(first <= place <= last for first, last in dead):
                     yield Mutant(module, name, occurrence)
 
 

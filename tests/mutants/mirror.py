@@ -44,8 +44,12 @@ def tests_of(root: Path, module: Path) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def dead_spans(source: str) -> list[tuple[int, int]]:
-    """Return the lines, first and last, on which a mutant is the same program.
+#: where a piece of source begins and ends: line and column
+Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def dead_spans(source: str) -> list[Span]:
+    """Return the places at which a mutant is the same program.
 
     Annotations are never evaluated, and a compiled function's decorator does nothing in a run without compiler.
     """
@@ -53,14 +57,12 @@ def dead_spans(source: str) -> list[tuple[int, int]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             kernels = [each for each in node.decorator_list if getattr(each, "id", "") in {"kernel", "inline_kernel"}]
-            spans += [_lines(each) for each in kernels]
-            # the head without its defaults, which are values
             notes = [each.annotation for each in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]]
-            spans += [_lines(each) for each in [*notes, node.returns] if each is not None and not node.args.defaults]
-        elif isinstance(node, ast.AnnAssign) and node.value is None:
-            spans.append(_lines(node))
+            spans += [_span(each) for each in [*kernels, *notes, node.returns] if each is not None]
+        elif isinstance(node, ast.AnnAssign):
+            spans.append(_span(node.annotation))
     return spans
 
 
-def _lines(node: ast.expr | ast.stmt) -> tuple[int, int]:
-    return node.lineno, node.end_lineno or node.lineno
+def _span(node: ast.expr) -> Span:
+    return (node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from trader.codes import CoreEvent, Reason
 from trader.core import kernels
@@ -34,7 +34,7 @@ from trader.execution.ports import LiveAccounts, LiveJournal
 from trader.execution.router import OrderRouter, Records, Settled
 from trader.execution.steps import Step, reached
 from trader.execution.stops import StopKeeper, on_tick
-from trader.units import EXACT, floor_to_step, plain
+from trader.units import EXACT, exact, floor_to_step, plain
 
 log = logging.getLogger(__name__)
 
@@ -154,11 +154,29 @@ class LiveRouter(OrderRouter):
         self.pursue()
 
     def change_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Go on with other steps and minima: rules change while a service runs."""
+        """Go on with other steps and minima: rules change while a service runs.
+
+        Orders that are on their way keep what they were made with; what is in flight in a slot is counted in the new
+        lots from now on. A position that is no whole number of them is sold as far as it goes, the rest is dust.
+        """
+        for index, (old, new) in enumerate(zip(self._instruments, instruments, strict=True)):
+            if old == new:
+                continue
+            log.warning(
+                "%s: the venue's rules have changed and hold for new orders: tick %s -> %s, lot %s -> %s, smallest "
+                "quantity %s -> %s, smallest order %s -> %s",
+                new.symbol, plain(old.tick_size), plain(new.tick_size), plain(old.lot_size), plain(new.lot_size),
+                plain(old.min_quantity), plain(new.min_quantity), plain(old.min_notional), plain(new.min_notional),
+            )  # fmt: skip
+            slot = self._slots[index]
+            slot["tick_size"], slot["lot_size"] = float(new.tick_size), float(new.lot_size)
+            slot["min_quantity"], slot["min_notional"] = float(new.min_quantity), float(new.min_notional)
+            if slot["pending_lots"]:
+                sign = 1 if slot["pending_lots"] > 0 else -1
+                lots = _lots_covering(exact(abs(float(slot["pending_quantity"]))), new.lot_size)
+                slot["pending_lots"] = sign * lots
+                slot["pending_quantity"] = float(EXACT.multiply(Decimal(sign * lots), new.lot_size))
         self._instruments = tuple(instruments)
-        for slot, instrument in zip(self._slots, instruments, strict=True):
-            slot["tick_size"], slot["lot_size"] = float(instrument.tick_size), float(instrument.lot_size)
-            slot["min_quantity"], slot["min_notional"] = float(instrument.min_quantity), float(instrument.min_notional)
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -290,7 +308,8 @@ class LiveRouter(OrderRouter):
         slot = self._symbols.index(order.symbol)
         if was in TERMINAL and order.kind is OrderKind.MARKET and not self._slots["pending_order"][slot]:
             log.error("order %s: the venue knows it after all", order.client_order_id)
-            lots = self._lots(slot, order.quantity) * int(order.side)
+            # made under other rules, it may be no whole number of lots any more
+            lots = _lots_covering(order.quantity, self._instruments[slot].lot_size) * int(order.side)
             self._place(order, slot, lots, int(self._slots["strategy"][slot]))
         return order
 
@@ -645,14 +664,27 @@ class LiveRouter(OrderRouter):
         if now.stop is None:
             if wanted:
                 self._protect(slot, quantity, level)
-        elif now.stop.state in _STANDING and (not wanted or self._is_outdated(now.stop, quantity, level)):
+        elif now.stop.state in _STANDING and (
+            now.exit is not None or not self._still_serves(slot, now.stop, quantity, level, wanted=wanted)
+        ):
             self._take_back_at_venue(now.stop)
             if wanted:
                 self.stops.is_naked(symbol)
 
-    def _is_outdated(self, stop: Order, quantity: Decimal, level: float) -> bool:
+    def _still_serves(self, slot: int, stop: Order, quantity: Decimal, level: float, *, wanted: bool) -> bool:
+        """Tell whether a stop stays: it sells all that can be sold, and no more than is held.
+
+        One that was taken under other rules, or at a better price, may sell what a new order could not: a position that
+        has become too small for a new order keeps the stop that it has, for there would be no other.
+        """
+        if not self.protects or stop.symbol in self._leaving:
+            return False
         left = EXACT.subtract(stop.quantity, stop.filled_quantity)
-        return left != quantity or self.stops.should_move(stop.symbol, stop.stop_price, level)
+        if not quantity <= left <= self._held(slot):
+            return False
+        if not wanted:
+            return quantity == 0 and level > 0
+        return not self.stops.should_move(stop.symbol, stop.stop_price, level)
 
     def _protect(self, slot: int, quantity: Decimal, level: float) -> None:
         symbol = self._symbols[slot]
@@ -693,10 +725,13 @@ class LiveRouter(OrderRouter):
     def _stop_reason(self, slot: int) -> Reason:
         return Reason.TRAILING if stop_now(self._slots, slot)[1] else Reason.STOP
 
+    def _held(self, slot: int) -> Decimal:
+        """Return what there is of a position, in the books and in the balance."""
+        return min(self._books.quantity(self._symbols[slot]), self._books.balance(self._instruments[slot].base))
+
     def _sellable(self, slot: int) -> Decimal:
         """Return what can be sold of a position: whole lots of what is held, at least the venue's smallest order."""
-        symbol, instrument = self._symbols[slot], self._instruments[slot]
-        held = min(self._books.quantity(symbol), self._books.balance(instrument.base))
+        instrument, held = self._instruments[slot], self._held(slot)
         if held <= 0:
             return _ZERO
         quantity = floor_to_step(held, instrument.lot_size)
@@ -718,3 +753,8 @@ class LiveRouter(OrderRouter):
 
     def _now_ns(self) -> int:
         return self._clock()
+
+
+def _lots_covering(quantity: Decimal, lot_size: Decimal) -> int:
+    """Return the fewest lots that are no less than a quantity."""
+    return int((quantity / lot_size).to_integral_value(rounding=ROUND_CEILING))

@@ -440,7 +440,11 @@ def _compare_amounts(name: str, expected: Mapping[str, Decimal], found: Mapping[
 def _taken(fill: Fill, order: Order | None, held: Decimal) -> Decimal:
     """Return what a fill does to a position; an exit takes no more from it than there is."""
     change = _held_change(fill)
-    return held.copy_negate() if order is not None and order.reduce_only and abs(change) > abs(held) else change
+    if order is None or not order.reduce_only:
+        return change
+    if held == 0 or (held > 0) == (change > 0):
+        return _ZERO
+    return held.copy_negate() if abs(change) > abs(held) else change
 
 
 def _held_change(fill: Fill) -> Decimal:
