@@ -74,6 +74,8 @@ class Dashboard:
             asyncio.run_coroutine_threadsafe(self.service.stop(), self.loop).result(DEADLINE_S)
             self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
+        if self._failure is not None:  # it has ended by itself, and nobody was answered from then on
+            raise self._failure
 
     def __enter__(self) -> Self:
         return self.start()

@@ -307,7 +307,6 @@ class LedgerReader:
         mask : int
             Only those that broke at least one of these limits, see `codes.Limit`; 0: all.
         """
-        names = dict(self._rows("SELECT name_id, name FROM names"))
         conditions = [f"time_ns >= {int(since_ns)}"] if since_ns is not None else []
         bounds = (("time_ns <= ", until_ns), ("decision_id < ", before_id), ("decided = ", decided))
         conditions += [f"{words}{int(value)}" for words, value in bounds if value is not None]
@@ -315,18 +314,22 @@ class LedgerReader:
             conditions.append(f"mask & {int(mask)} != 0")
         if not idle:
             conditions.append("decided IN (1, 2, 3, 4, 7)")
-        if symbol is not None:
-            symbol_id = next((key for key, name in names.items() if name == symbol), -1)
-            conditions.append(f"symbol_id = {symbol_id}")
-        rest, values = _rest("decision_id", conditions, None, limit, newest_first=newest_first)
-        found = self._rows(f"SELECT {', '.join(schema.DECISION_COLUMNS)} FROM decisions {rest}", values)  # noqa: S608
+        with self.snapshot():  # decisions of a moment later may bring names that are not among these
+            names = dict(self._rows("SELECT name_id, name FROM names"))
+            if symbol is not None:
+                symbol_id = next((key for key, name in names.items() if name == symbol), -1)
+                conditions.append(f"symbol_id = {symbol_id}")
+            rest, values = _rest("decision_id", conditions, None, limit, newest_first=newest_first)
+            columns = ", ".join(schema.DECISION_COLUMNS)
+            found = self._rows(f"SELECT {columns} FROM decisions {rest}", values)  # noqa: S608 - our own names
         return [rows.decision_from(row, names) for row in found]
 
     def decision(self, decision_id: int) -> Decision | None:
         """Return one decision; None when there is no such decision."""
-        names = dict(self._rows("SELECT name_id, name FROM names"))
         columns = ", ".join(schema.DECISION_COLUMNS)
-        found = self._rows(f"SELECT {columns} FROM decisions WHERE decision_id = ?", (decision_id,))  # noqa: S608
+        with self.snapshot():
+            names = dict(self._rows("SELECT name_id, name FROM names"))
+            found = self._rows(f"SELECT {columns} FROM decisions WHERE decision_id = ?", (decision_id,))  # noqa: S608
         return rows.decision_from(found[0], names) if found else None
 
     def decision_counts(self) -> dict[int, int]:

@@ -310,6 +310,31 @@ def test_record_decisions_come_back_as_they_were(path):
         assert repr(reader.decisions(newest_first=False)).replace("-0.0", "0.0") == repr(rows).replace("-0.0", "0.0")
 
 
+@pytest.mark.parametrize("how", ["all", "one"])
+def test_decisions_that_bring_a_new_name_while_they_are_read_do_no_harm(path, how):
+    """Names and rows are of one moment: a page that is open when a strategy first decides does not break."""
+    desk = PaperDesk.open(path)
+    first = desk.ledger.next_decision_id()
+    desk.ledger.record_decisions([desk.decision(first, 0, Decided.HOLD)])
+    desk.ledger.commit()
+    late = desk.decision(desk.ledger.next_decision_id(), 0, Decided.HOLD)._replace(strategy="newcomer")
+    with LedgerReader(path) as reader:
+
+        def decide(statement: str) -> None:
+            if "FROM decisions" in statement:
+                reader.connection.set_trace_callback(None)
+                desk.ledger.record_decisions([late])
+                desk.ledger.commit()
+
+        reader.connection.set_trace_callback(decide)
+        if how == "all":
+            assert [item.decision_id for item in reader.decisions()] == [first]
+        else:
+            assert reader.decision(late.decision_id) is None
+        assert reader.decisions()[0].strategy == "newcomer"
+    desk.close()
+
+
 def test_open_newer_format_is_refused_untouched(path):
     """An older trader doesn't guess at a newer ledger."""
     open_ledger(path).close()
