@@ -58,9 +58,7 @@ if os.environ.get("NUMBA_CACHE_DIR") == os.environ.get("TRADER_TEST_KERNELS"):
 def pytest_configure(config: pytest.Config) -> None:
     """Compile every kernel once before workers are started, or each of them would."""
     if getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
-        words = "from trader.core.warmup import warm_up; from trader.core.live import warm_up_live; "
-        words += "warm_up(); warm_up_live()"
-        subprocess.run([sys.executable, "-c", words], check=True, cwd=Path(__file__).parents[1])
+        subprocess.run([sys.executable, "-m", "tests.warming"], check=True, cwd=Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="session")
