@@ -58,7 +58,7 @@ def test_examples_leave_the_files_that_the_text_names(told: tuple[Path, list[str
         assert (folder / "notebook-logs" / name).exists(), name
     assert (folder / "data" / "system.yaml").exists()
     assert (folder / "data" / "ledger.db").exists()
-    assert (folder / "notebook.db").exists()
+    assert (folder / "desk" / "ledger.db").exists()
 
 
 def test_examples_use_every_public_name() -> None:

@@ -8,31 +8,35 @@ on every market event, cycle or not, in one call into compiled code.
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from trader.codes import HALT_TEXT, Decided, Direction, Halt, Reason, limit_names
+from trader.codes import Decided, Direction, Halt, Reason, limit_names
+from trader.config.sections import Config
 from trader.core.selection import judge, most_confident
 from trader.domain.decision import Decision
-from trader.domain.market import MarketEvent
+from trader.domain.market import Candles, MarketEvent
 from trader.domain.signal import Signal
 from trader.domain.verdict import Approved, Refused
+from trader.engine.announce import tell_decisions, tell_halt
 from trader.engine.fence import Gate
 from trader.engine.panel import Opinion, StrategyPanel
 from trader.engine.schedule import CycleSchedule
 from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
-from trader.logs.events import Event, log_event
 from trader.market.store import CandleStore
 from trader.risk.exit_monitor import ExitPlanMonitor
 from trader.risk.manager import EnhancedRiskManager
+from trader.strategy.base import Strategy
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from trader.engine.alone import PaperEngine
 
 Records = npt.NDArray[np.void]
 
@@ -112,6 +116,27 @@ class AutonomousDecisionEngine:
         self._exits = ExitPlanMonitor(book.desk, book.slots, book.symbols, match=match)
         self._account = book.desk["account"][0]
 
+    @staticmethod
+    def alone(
+        strategies: Sequence[Strategy], candles: Sequence[Candles], ledger: str | Path, config: Config | None = None
+    ) -> PaperEngine:
+        """Return an engine on paper over candles at hand, with an account and a ledger of its own.
+
+        Parameters
+        ----------
+        strategies : sequence of Strategy
+            Each for its own symbol, or for all.
+        candles : sequence of Candles
+            One per symbol, all of one timeframe.
+        ledger : path
+            File of the ledger; begun when it is missing.
+        config : Config, optional
+            Its risk, exits, costs, capital and instruments count.
+        """
+        from trader.engine.alone import PaperEngine  # noqa: PLC0415 - it derives from this class
+
+        return PaperEngine(strategies, candles, ledger, config)
+
     def take_panel(self, panel: StrategyPanel, store: CandleStore) -> None:
         """Go on with other strategies, and the candles they look at, from the next event on."""
         self.panel, self._store = panel, store
@@ -167,6 +192,7 @@ class AutonomousDecisionEngine:
         else:
             rows = [self._row(now_ns, self._ledger.next_decision_id(), NOBODY_ASKED, Outcome(Decided.NO_NEW_CANDLE))]
         self._ledger.record_decisions(rows)
+        tell_decisions(rows)
 
     def _decide(self, opinions: Sequence[Opinion], numbers: Sequence[int], now_ns: int, gate: Gate) -> list[Outcome]:
         """Order exits first, then entries from the most confident on; answer in the order of asking."""
@@ -285,14 +311,7 @@ class AutonomousDecisionEngine:
     def _journal_halt(self, causes: Halt, *, active: bool) -> None:
         for cause in causes:
             self._ledger.record_halt(cause, active=active, time_ns=int(self._account["event_ns"]))
-            _tell(cause, active=active)
-
-
-def _tell(cause: Halt, *, active: bool) -> None:
-    if active:
-        log_event(log, logging.WARNING, Event.HALTED, f"entries are halted: {HALT_TEXT[cause]}", cause=cause.name)
-    else:
-        log_event(log, logging.INFO, Event.RESUMED, f"no longer halted: {HALT_TEXT[cause]}", cause=cause.name)
+            tell_halt(cause, active=active)
 
 
 def _broken_as_json(verdict: Refused) -> str:

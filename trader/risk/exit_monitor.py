@@ -24,11 +24,12 @@ from trader.clock import NS_PER_S
 from trader.codes import CoreEvent, Reason, Side
 from trader.config.sections import Config
 from trader.core import kernels
-from trader.core.records import CANDLE, fund, new_desk, new_events, new_slots
+from trader.core.plans import trailing_level
+from trader.core.records import CANDLE, new_events
 from trader.core.rulebook import write_rules
 from trader.domain.invalidation import parse
 from trader.errors import KernelError
-from trader.risk.exit_plan import write_costs, write_limits
+from trader.risk.lone_account import lone_account
 from trader.units import timeframe_ns
 
 Records = npt.NDArray[np.void]
@@ -116,12 +117,7 @@ class ExitPlanMonitor:
             Whose exits, limits and costs are in force; the defaults otherwise.
         """
         config = config or Config()
-        desk, slots = new_desk(), new_slots(len(symbols))
-        fund(desk, capital)
-        write_limits(desk, config, 0)
-        write_costs(slots, config)
-        slots["tick_size"] = slots["lot_size"] = 1e-8
-        monitor = cls(desk, slots, symbols)
+        monitor = cls(*lone_account(symbols, capital, config), symbols)
         monitor._bar_ns = timeframe_ns(config.market.timeframe)
         return monitor
 
@@ -202,8 +198,10 @@ class ExitPlanMonitor:
     def levels(self, symbol: str) -> dict[str, float]:
         """Return where a position's exits stand now: quantity, stop, target, trailing level; NaN: none."""
         slot = self._slots[self._index(symbol)]
-        fields = ("quantity", "entry_price", "stop_price", "target_price", "trailing_price", "best_price", "mark_price")
-        return {field: float(slot[field]) for field in fields}
+        fields = ("quantity", "entry_price", "stop_price", "target_price", "best_price", "mark_price")
+        sign = math.copysign(1.0, slot["quantity"])
+        trailing_price = float(trailing_level(slot, sign)) if slot["quantity"] else math.nan
+        return {**{field: float(slot[field]) for field in fields}, "trailing_price": trailing_price}
 
     def _exits(self, count: int) -> list[Exit]:
         return [

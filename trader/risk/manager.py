@@ -2,6 +2,12 @@
 
 The only place where `Approved` is made. It decides nothing itself: limits, sizing and halts
 are the core's, so that a backtest, which has no manager, decides the same.
+
+The engine asks it before each entry; a script can ask it about an account of its own:
+
+    risk = EnhancedRiskManager.alone(["BTC/USDT"], capital=10_000.0)
+    risk.check(Signal("mine", "BTC/USDT", now_ns, 60_000.0, Direction.LONG, 0.9, stop_price=58_800.0))
+    # Approved(request=OrderRequest(symbol='BTC/USDT', ..., quantity=Decimal('0.03333333'), ...))
 """
 
 from __future__ import annotations
@@ -9,10 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from trader.clock import boottime_ns
 from trader.codes import Direction, Halt, Limit, Reason, Side
 from trader.config.sections import Config
 from trader.core.correlation import correlate, keep_closes
@@ -23,6 +31,7 @@ from trader.domain.order import OrderRequest
 from trader.domain.signal import Signal
 from trader.domain.verdict import Approved, Broken, Refused
 from trader.risk.exit_plan import write_costs, write_limits
+from trader.risk.lone_account import lone_account
 from trader.risk.lookback import HistoryOf, closes_as_rows, correlation_bars, keep_gauges, warming_bars
 from trader.units import exact, timeframe_ns
 
@@ -202,6 +211,47 @@ class EnhancedRiskManager:
     def halts(self) -> Halt:
         """Why entries are halted now."""
         return Halt(int(self._account["halt_mask"][0]))
+
+    # -- alone ---------------------------------------------------------------------------------
+
+    @classmethod
+    def alone(cls, symbols: Sequence[str], capital: float = 10_000.0, config: Config | None = None) -> Self:
+        """Return a manager with an account of its own.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            What may be traded.
+        capital : float
+            Cash [quote].
+        config : Config, optional
+            Whose limits, exits and costs are in force; the defaults otherwise.
+        """
+        config = config or Config()
+        manager = cls(*lone_account(symbols, capital, config), symbols)
+        manager._bar_ns = timeframe_ns(config.market.timeframe)
+        return manager
+
+    def check(self, signal: Signal) -> Approved | Refused:
+        """Size an entry at the signal's own price and time and check it, with no supervisor or monitor to ask.
+
+        Parameters
+        ----------
+        signal : Signal
+            LONG or SHORT; its NaN levels stand for the configured defaults.
+
+        Raises
+        ------
+        ValueError
+            When the signal asks for no entry, is for a symbol that is not traded here, or names no price.
+        """
+        if not (math.isfinite(signal.price) and signal.price > 0.0):
+            raise ValueError(f"{signal.symbol}: no entry at a price of {signal.price}")
+        slot = self._slot_of.get(signal.symbol)
+        if slot is not None:
+            self._slots["mark_price"][slot], self._slots["mark_ns"][slot] = signal.price, signal.time_ns
+        now_ns = boottime_ns()
+        return self.evaluate(signal, signal.time_ns, now_ns + 1, now_ns + 1, now_ns)
 
     def _order_request(self, signal: Signal, slot: int, decision_id: int) -> OrderRequest:
         lots = int(self._verdict["lots"][0])

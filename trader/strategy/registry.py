@@ -87,6 +87,31 @@ def create(configs: Sequence[StrategyConfig], symbols: Sequence[str], timeframe:
     return tuple(bound)
 
 
+def bind_built(strategies: Sequence[Strategy], symbols: Sequence[str], timeframe: str) -> tuple[Bound, ...]:
+    """Bind strategies that are built already to the slots of their symbols.
+
+    Parameters
+    ----------
+    strategies : sequence of Strategy
+        Each for its own symbol, or for all.
+    symbols : sequence of str
+        Symbols by slot.
+    timeframe : str
+        Timeframe of the market's candles.
+
+    Raises
+    ------
+    ConfigError
+        When one is for another symbol or timeframe.
+    """
+    bound: list[Bound] = []
+    for strategy in strategies:
+        slots = _slots(strategy, StrategyConfig(), symbols, timeframe)
+        _bind(strategy, timeframe)
+        bound.append(Bound(strategy, _unique_name(strategy.name, bound), slots))
+    return tuple(bound)
+
+
 def build(use: str, params: dict[str, Any]) -> Strategy:
     """Build one strategy.
 

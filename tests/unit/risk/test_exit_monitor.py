@@ -63,6 +63,8 @@ def test_check_rising_price_draws_the_trailing_stop_up_and_never_down() -> None:
     assert math.isnan(monitor.levels("BTC/USDT")["target_price"])
     assert monitor.check("BTC/USDT", PRICE, 51_000.0, 49_990.0, 51_000.0) == []
     assert monitor.levels("BTC/USDT")["best_price"] == 51_000.0
+    assert monitor.levels("BTC/USDT")["trailing_price"] == pytest.approx(51_000.0 * 0.99)
+    assert math.isnan(monitor.levels("ETH/USDT")["trailing_price"])
     assert monitor.check("BTC/USDT", 51_000.0, 51_000.0, 50_600.0, 50_700.0) == []
     assert monitor.levels("BTC/USDT")["best_price"] == 51_000.0
     (closed,) = monitor.check("BTC/USDT", 50_700.0, 50_700.0, 50_000.0, 50_100.0)

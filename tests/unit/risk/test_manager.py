@@ -171,3 +171,19 @@ def test_approved_is_made_in_the_manager_only() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Approved":
                 makers.add(str(path.relative_to(root)))
     assert makers == {"risk/manager.py"}
+
+
+def test_alone_checks_against_an_account_of_its_own() -> None:
+    """In a notebook: no array, no supervisor; the same limits and the same sizing."""
+    config = Config.model_validate({"risk": {"risk_per_trade_frac": 0.01, "max_symbol_exposure_frac": 1.0}})
+    manager = EnhancedRiskManager.alone(("BTC/USDT", "ETH/USDT"), 10_000.0, config)
+    verdict = manager.check(SIGNAL._replace(stop_price=98.0))
+    assert isinstance(verdict, Approved)
+    assert verdict.request.quantity == Decimal(50)
+    timid = manager.check(SIGNAL._replace(confidence=0.2))
+    assert isinstance(timid, Refused)
+    assert [broken.limit for broken in timid.broken] == [Limit.CONFIDENCE]
+    with pytest.raises(ValueError, match="no entry at a price of nan"):
+        manager.check(SIGNAL._replace(price=math.nan))
+    with pytest.raises(ValueError, match="DOGE/USDT has no slot here"):
+        manager.check(SIGNAL._replace(symbol="DOGE/USDT"))
