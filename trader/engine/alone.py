@@ -16,22 +16,15 @@ from typing import Self
 
 from trader.clock import boottime_ns
 from trader.config.sections import Config
-from trader.core.records import new_desk, new_slots
 from trader.domain.market import Candles, MarketEvent
-from trader.engine.decision_engine import AutonomousDecisionEngine, Book
+from trader.engine.decision_engine import AutonomousDecisionEngine
 from trader.engine.fence import Gate
-from trader.engine.panel import StrategyPanel
-from trader.engine.schedule import CycleSchedule
+from trader.engine.wiring import paper_router, wire
 from trader.errors import ConfigError
-from trader.execution.paper import PaperVenue
-from trader.execution.router import OrderRouter
 from trader.ledger.journal import Ledger
-from trader.market.instruments import infer_tick_size, instrument_for, write_instruments
-from trader.market.store import CandleStore
+from trader.market.instruments import infer_tick_size, instrument_for
 from trader.market.timeline import Timeline
 from trader.market.validation import validate_candles
-from trader.risk.lookback import gauges_of, warming_bars
-from trader.risk.manager import EnhancedRiskManager
 from trader.strategy.base import Strategy
 from trader.strategy.registry import bind_built
 from trader.units import exact, timeframe_ns
@@ -81,36 +74,18 @@ class PaperEngine(AutonomousDecisionEngine):
             for one in candles
         )
         self._timeline = Timeline(candles, timeframe, timeframe_ns(timeframe))
-        desk, slots = new_desk(), new_slots(len(symbols))
-        write_instruments(slots, instruments)
         capital = exact(config.initial_capital)
         journal = Ledger.open(Path(ledger), instance=config.instance, quote=config.quote, initial_capital=capital)
-        restored = journal.restore(desk, slots, symbols, tuple(item.name for item in bound))
-        self._played_ns = restored.cursor_ns
-        history = self._timeline.history
-        gauges = gauges_of(config, tuple(gauge for item in bound for gauge in item.strategy.gauges))
-        lookback = max(item.strategy.lookback_bars for item in bound)
-        store = CandleStore(symbols, timeframe, max(lookback, warming_bars(config, gauges)))
-        for slot in range(len(symbols)):
-            store.load(slot, history(slot, self._played_ns, store.capacity))
-        risk = EnhancedRiskManager(desk, slots, symbols)
-        risk.apply_limits(config, 1)
-        risk.look_back(config, gauges, lambda slot, bars: history(slot, self._played_ns, bars))
-        venue = PaperVenue(journal, restored.open_orders)
-        router = OrderRouter(
-            journal, journal.books, venue, desk, slots, symbols, instruments, config.instance, restored.open_orders
-        )
-        panel = StrategyPanel(bound, store)
-        cycle_ns = int(desk["account"]["cycle_ns"][0])
-        panel.remember_asked(slots["candle_ns"].tolist(), cycle_ns)
+        wired = wire(config, bound, instruments, journal, self._timeline.history, 0, 1)
+        self._played_ns = wired.cursor_ns
         super().__init__(
-            Book(desk, slots, symbols),
-            store,
-            panel,
-            risk,
-            router,
+            wired.book,
+            wired.store,
+            wired.panel,
+            wired.risk,
+            paper_router(config, journal, wired),
             journal,
-            CycleSchedule(config.engine.loop_interval_seconds, max(self._played_ns, cycle_ns)),
+            wired.schedule,
             max_new_positions=config.engine.max_new_positions_per_cycle,
         )
 

@@ -14,29 +14,25 @@ import numpy.typing as npt
 from trader.codes import Halt
 from trader.config.secrets import resolve_credentials
 from trader.config.sections import Config
-from trader.core.records import new_desk, new_slots
-from trader.domain.invalidation import Gauge
 from trader.engine.advice import Advice, EntriesOf
-from trader.engine.decision_engine import AutonomousDecisionEngine, Book
+from trader.engine.decision_engine import AutonomousDecisionEngine
 from trader.engine.fence import Fence
 from trader.engine.kernels import ready_kernels
 from trader.engine.live_assembly import Account, build_live, open_live_ledger, read_account
 from trader.engine.live_desk import LiveDesk
 from trader.engine.panel import StrategyPanel
 from trader.engine.publisher import Publisher
-from trader.engine.schedule import CycleSchedule
 from trader.engine.venue_watch import VenueWatch
+from trader.engine.wiring import fill_store, lookback_bars, paper_router, strategy_gauges, wire
 from trader.errors import ConfigError
-from trader.execution.paper import PaperVenue
 from trader.execution.router import OrderRouter
-from trader.ledger.journal import Ledger, Restored
+from trader.ledger.journal import Ledger
 from trader.ledger.reader import LedgerReader
 from trader.market.connection import ExchangeConnection
 from trader.market.doctor import refuse_unfit
 from trader.market.exchange_feed import ExchangeFeed
 from trader.market.factory import make_connection, open_feed
 from trader.market.feed import Feed
-from trader.market.instruments import write_instruments
 from trader.market.store import CandleStore
 from trader.process.context import WorkerContext
 from trader.risk.lookback import HistoryOf, gauges_of, warming_bars
@@ -99,7 +95,7 @@ class Assembly:
         store = self.store
         if lookback_bars(bound) > store.capacity:
             store = CandleStore(book.symbols, config.market.timeframe, lookback_bars(bound))
-            fill_store(store, self.feed, int(account["event_ns"]) or self.feed.start_ns)
+            fill_store(store, self.feed.history, int(account["event_ns"]) or self.feed.start_ns)
         panel = StrategyPanel(bound, store)
         panel.remember_asked(book.slots["candle_ns"].tolist(), int(account["cycle_ns"]))
         _rename_strategies(book.slots, self.engine.panel.names, panel.names)
@@ -143,7 +139,6 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         When a part can't be built.
     """
     config = context.config
-    symbols = tuple(config.market.symbols)
     bound = bind_strategies(config, context.paths.data_dir)
     gauges = gauges_of(config, strategy_gauges(bound))
     watch = VenueWatch(config.recovery) if config.market.source == "exchange" else None
@@ -158,50 +153,52 @@ async def assemble(context: WorkerContext, segment: Segment) -> Assembly:
         if connection is not None:
             await connection.close()
         raise
-    desk, slots = new_desk(), new_slots(len(symbols))
-    write_instruments(slots, feed.instruments)
     # in a thread: a cold compilation takes seconds, and the beat is on this loop
     await asyncio.to_thread(ready_kernels)
     ledger = _open_ledger(config, context.paths.ledger, account, feed)
-    restored = ledger.restore(desk, slots, symbols, tuple(item.name for item in bound))
-    cursor_ns = restored.cursor_ns or feed.start_ns
-    store = CandleStore(symbols, config.market.timeframe, lookback_bars(bound))
-    fill_store(store, feed, cursor_ns)
-    risk = EnhancedRiskManager(desk, slots, symbols)
-    risk.apply_limits(config, context.config_epoch)
-    risk.look_back(config, gauges, lambda slot, bars: feed.history(slot, cursor_ns, bars))
-    fence = Fence(StateReader(context.paths))
+    wired = wire(config, bound, feed.instruments, ledger, feed.history, feed.start_ns, context.config_epoch)
+    book, risk = wired.book, wired.risk
     live: LiveDesk | None = None
     router: OrderRouter
     if account is not None and isinstance(feed, ExchangeFeed) and watch is not None:
+        fence = Fence(StateReader(context.paths))
+        arrays = (book.desk, book.slots, book.symbols)
         router, live = build_live(
-            config, feed, ledger, restored, account, watch, (desk, slots, symbols), lambda: _is_open(risk, fence)
+            config, feed, ledger, wired.restored, account, watch, arrays, lambda: _is_open(risk, fence)
         )
     else:
-        router = _paper_router(config, ledger, restored, (desk, slots, symbols), feed)
-    panel = StrategyPanel(bound, store)
-    cycle_ns = int(desk["account"]["cycle_ns"][0])
-    panel.remember_asked(slots["candle_ns"].tolist(), cycle_ns)
-    book = Book(desk, slots, symbols)
+        router = paper_router(config, ledger, wired)
     engine = AutonomousDecisionEngine(
         book,
-        store,
-        panel,
+        wired.store,
+        wired.panel,
         risk,
         router,
         ledger,
-        CycleSchedule(config.engine.loop_interval_seconds, max(cursor_ns, cycle_ns)),
+        wired.schedule,
         max_new_positions=config.engine.max_new_positions_per_cycle,
         match=live is None,
     )
     engine.lift(Halt.LEDGER | Halt.RECONCILE | Halt.FEED | Halt.BREAKER)
     if live is not None:
         engine.halt(Halt.RECONCILE)
-    publisher = Publisher(segment, desk, slots)
+    publisher = Publisher(segment, book.desk, book.slots)
     publisher.publish_limits()
     advice = Advice(bound, book, feed.instruments, config, entries_in(context.paths.ledger))
     return Assembly(
-        config, feed, store, ledger, risk, router, engine, publisher, advice, context.paths, connection, watch, live
+        config,
+        feed,
+        wired.store,
+        ledger,
+        risk,
+        router,
+        engine,
+        publisher,
+        advice,
+        context.paths,
+        connection,
+        watch,
+        live,
     )
 
 
@@ -224,24 +221,6 @@ def _open_ledger(config: Config, path: Path, account: Account | None, feed: Feed
         capital = exact(config.initial_capital)
         return Ledger.open(path, instance=config.instance, quote=config.quote, initial_capital=capital)
     return open_live_ledger(config, path, account, feed.instruments)
-
-
-def _paper_router(
-    config: Config, ledger: Ledger, restored: Restored, book: tuple[Records, Records, tuple[str, ...]], feed: Feed
-) -> OrderRouter:
-    venue = PaperVenue(ledger, restored.open_orders)
-    desk, slots, symbols = book
-    return OrderRouter(
-        ledger,
-        ledger.books,
-        venue,
-        desk,
-        slots,
-        symbols,
-        feed.instruments,
-        config.instance,
-        restored.open_orders,
-    )
 
 
 def _is_open(risk: EnhancedRiskManager, fence: Fence) -> bool:
@@ -268,22 +247,6 @@ def entries_in(ledger: Path) -> EntriesOf:
         return [int(row[0]) for row in rows]
 
     return entries_of
-
-
-def strategy_gauges(bound: Sequence[Bound]) -> tuple[Gauge, ...]:
-    """Return what the strategies' invalidations may look at."""
-    return tuple(gauge for item in bound for gauge in item.strategy.gauges)
-
-
-def lookback_bars(bound: Sequence[Bound]) -> int:
-    """Return how many candles the strategies look back on, at most."""
-    return max(item.strategy.lookback_bars for item in bound)
-
-
-def fill_store(store: CandleStore, feed: Feed, until_ns: int) -> None:
-    """Give the store the history up to the cursor, the same whether or not there was a restart."""
-    for slot in range(len(store.symbols)):
-        store.load(slot, feed.history(slot, until_ns, store.capacity))
 
 
 def _rename_strategies(slots: Records, old: Sequence[str], new: Sequence[str]) -> None:
