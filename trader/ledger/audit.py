@@ -143,18 +143,19 @@ Result = tuple[int, list[Difference]]
 
 
 def _seals(name: str, evidence: _Evidence) -> Result:
-    connection = evidence.reader.connection
+    connection, layout = evidence.reader.connection, evidence.reader.layout
     found = [
         Difference(name, f"{table} {key}", "as it was written", "changed since")
-        for table in schema.SEALED
-        for key in seals.broken_rows(connection, table)
+        for table in layout.sealed()
+        for key in seals.broken_rows(connection, table, layout.columns(table))
     ]
     found += [
         Difference(name, f"decisions {block}", "as they were written", "changed since")
-        for block in seals.broken_decision_blocks(connection)
+        for block in seals.broken_decision_blocks(connection, layout.columns("decisions"))
     ]
-    found += [Difference(name, "rows", "as many as were written", text) for text in seals.count_problems(connection)]
-    return len(schema.SEALED) + 1, found
+    counted = seals.count_problems(connection, layout.columns("cursor"))
+    found += [Difference(name, "rows", "as many as were written", text) for text in counted]
+    return len(layout.sealed()) + 1, found
 
 
 def _order_states(name: str, evidence: _Evidence) -> Result:

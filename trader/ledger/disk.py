@@ -14,7 +14,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from trader.errors import LedgerDamaged, LedgerError, LedgerTooNew, LedgerUnwritable, TraderError
-from trader.ledger.schema import APPLICATION_ID, SEALED, VERSION
+from trader.ledger import layouts
+from trader.ledger.layouts import Layout
+from trader.ledger.schema import APPLICATION_ID, VERSION
 from trader.ledger.seals import broken_rows, count_problems
 
 RESERVE_BYTES = 4 << 20
@@ -22,7 +24,7 @@ _HEADER = struct.Struct(">16s2s2B76s")
 _MAGIC = b"SQLite format 3\0"
 _WAL_HEADER = struct.Struct(">8I")
 _WAL_FRAME = struct.Struct(">6I")
-_ADVICE = "it was not touched; stop the service, move its folder aside as evidence and restore a copy"
+ADVICE = "it was not touched; stop the service, move its folder aside as evidence and restore a copy"
 
 _UNWRITABLE = frozenset(
     {
@@ -54,7 +56,7 @@ def translated(error: sqlite3.Error, path: Path) -> TraderError:
     if code in _UNWRITABLE:
         return LedgerUnwritable(f"{path} can not be written: {error}; what is to be written is kept and tried again")
     if code in _DAMAGED:
-        return LedgerDamaged(f"{path} is damaged: {error}; {_ADVICE}")
+        return LedgerDamaged(f"{path} is damaged: {error}; {ADVICE}")
     return LedgerError(f"{path}: {error}")
 
 
@@ -70,17 +72,22 @@ def exists(path: Path) -> bool:
         return True
     wal = wal_path(path)
     if wal.exists() and wal.stat().st_size > 0:
-        raise LedgerDamaged(f"{path} is gone, but its write-ahead log {wal.name} is there; {_ADVICE}")
+        raise LedgerDamaged(f"{path} is gone, but its write-ahead log {wal.name} is there; {ADVICE}")
     return False
 
 
-def check(path: Path) -> None:
-    """Prove that a ledger is whole without writing a byte of it.
+def check(path: Path) -> dict[str, str]:
+    """Prove that a ledger of this format, or of an earlier one, is whole without writing a byte of it.
 
     Parameters
     ----------
     path : Path
         An existing ledger that no one writes.
+
+    Returns
+    -------
+    dict
+        What it says of itself: instance, currency, capital, mode, format.
 
     Raises
     ------
@@ -96,9 +103,9 @@ def check(path: Path) -> None:
     had_index = shm_path(path).exists()
     try:
         with closing(_connect_to_look(path)) as connection:
-            _check_version(connection, path)
+            layout = _check_version(connection, path)
             _check_pages(connection, path)
-            _check_rows(connection, path)
+            return _check_rows(connection, path, layout)
     except TraderError:
         if not had_index:
             shm_path(path).unlink(missing_ok=True)
@@ -119,26 +126,44 @@ def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
     if not head:
-        raise LedgerDamaged(f"{path} is empty: it was cut off; {_ADVICE}")
+        raise LedgerDamaged(f"{path} is empty: it was cut off; {ADVICE}")
     if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-        raise LedgerDamaged(f"{path} does not begin as a ledger does; {_ADVICE}")
+        raise LedgerDamaged(f"{path} does not begin as a ledger does; {ADVICE}")
     _, _, write_version, read_version, _ = _HEADER.unpack(head)
     if (write_version, read_version) != (2, 2):
-        raise LedgerDamaged(f"{path} says that it has no write-ahead log, which every ledger has; {_ADVICE}")
+        raise LedgerDamaged(f"{path} says that it has no write-ahead log, which every ledger has; {ADVICE}")
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _check_version(connection: sqlite3.Connection, path: Path) -> Layout:
     with _reading(path):
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        return read_layout(connection, path)
+
+
+def read_layout(connection: sqlite3.Connection, path: Path) -> Layout:
+    """Return the layout of a ledger.
+
+    Raises
+    ------
+    LedgerDamaged
+        When it is no ledger, or has tables that its format never had.
+    LedgerTooNew
+        When a newer version of trader wrote it.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = layouts.read_version(connection)
     if application != APPLICATION_ID:
-        raise LedgerDamaged(f"{path} is no ledger of trader (application id {application:#x}); {_ADVICE}")
+        raise LedgerDamaged(f"{path} is no ledger of trader (application id {application:#x}); {ADVICE}")
     if version > VERSION:
         raise LedgerTooNew(
-            f"{path} has format {version}, and this trader knows formats up to {VERSION}: run the newer trader again"
+            f"{path} has format {version}, and this trader knows formats up to {VERSION}; it was not touched: "
+            f"install the trader that wrote it again, or put back the copy of format {VERSION} that was kept beside it"
         )
     if version < 1:
-        raise LedgerDamaged(f"{path} has format {version}, which never was; {_ADVICE}")
+        raise LedgerDamaged(f"{path} has format {version}, which never was; {ADVICE}")
+    found = layouts.find(connection)
+    if found is None:
+        raise LedgerDamaged(f"{path} does not have the tables of format {version}; {ADVICE}")
+    return found
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
@@ -146,24 +171,24 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
         orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
     if problems != ["ok"]:
-        raise LedgerDamaged(f"{path} is damaged: {'; '.join(problems)}; {_ADVICE}")
+        raise LedgerDamaged(f"{path} is damaged: {'; '.join(problems)}; {ADVICE}")
     if orphans:
-        raise LedgerDamaged(f"{path} is damaged: rows of {orphans[0][0]} refer to rows that are gone; {_ADVICE}")
+        raise LedgerDamaged(f"{path} is damaged: rows of {orphans[0][0]} refer to rows that are gone; {ADVICE}")
 
 
-def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
+def _check_rows(connection: sqlite3.Connection, path: Path, layout: Layout) -> dict[str, str]:
     with _reading(path):
-        for table in SEALED:
-            broken = broken_rows(connection, table)
+        for table in layout.sealed():
+            broken = broken_rows(connection, table, layout.columns(table))
             if broken:
-                raise LedgerDamaged(f"{path} is damaged: {table} has changed at {', '.join(broken[:5])}; {_ADVICE}")
-        problems = count_problems(connection)
+                raise LedgerDamaged(f"{path} is damaged: {table} has changed at {', '.join(broken[:5])}; {ADVICE}")
+        problems = count_problems(connection, layout.columns("cursor"))
         stored = dict(connection.execute("SELECT key, value FROM meta"))
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if stored.get("format") != str(version):
-        problems.append(f"its header says format {version}, its contents format {stored.get('format')}")
+    if stored.get("format") != str(layout.version):
+        problems.append(f"its header says format {layout.version}, its contents format {stored.get('format')}")
     if problems:
-        raise LedgerDamaged(f"{path} is damaged: {'; '.join(problems)}; {_ADVICE}")
+        raise LedgerDamaged(f"{path} is damaged: {'; '.join(problems)}; {ADVICE}")
+    return stored
 
 
 @contextmanager
@@ -175,7 +200,7 @@ def _reading(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _UNWRITABLE:
             raise LedgerUnwritable(f"{path} can not be read now: {error}") from error
-        raise LedgerDamaged(f"{path} is damaged: {error}; {_ADVICE}") from error
+        raise LedgerDamaged(f"{path} is damaged: {error}; {ADVICE}") from error
 
 
 def _check_wal(path: Path) -> None:
@@ -195,7 +220,7 @@ def _check_wal(path: Path) -> None:
     sums = _wal_sums(data[:24], order, 0, 0)
     if header[0] not in (0x377F0682, 0x377F0683) or sums != header[6:8]:
         if len(data) > _WAL_HEADER.size:
-            raise LedgerDamaged(f"{wal} has a damaged header; {_ADVICE}")
+            raise LedgerDamaged(f"{wal} has a damaged header; {ADVICE}")
         return
     _check_frames(wal, data, order, header)
 
@@ -216,7 +241,7 @@ def _check_frames(wal: Path, data: bytes, order: str, header: tuple[int, ...]) -
                 whole, first_bad = False, number
         elif commit and (salt_1, salt_2) == salts:
             raise LedgerDamaged(
-                f"{wal} is damaged at frame {first_bad + 1}: what was committed after it is lost; {_ADVICE}"
+                f"{wal} is damaged at frame {first_bad + 1}: what was committed after it is lost; {ADVICE}"
             )
 
 

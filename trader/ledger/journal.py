@@ -25,6 +25,7 @@ from trader.errors import ConfigError, DuplicateClientOrderId, LedgerUnwritable
 from trader.ledger import disk, opening, rows, schema, seals
 from trader.ledger.books import Books
 from trader.ledger.pending import Pending, State
+from trader.ledger.upgrade import upgrade
 from trader.units import plain
 
 _LIVE = "WHERE state NOT IN ('filled', 'canceled', 'rejected', 'expired', 'lost') ORDER BY order_id"
@@ -78,7 +79,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, *, instance: str, quote: str, initial_capital: Decimal, mode: str = "paper") -> Self:
-        """Open a ledger, or begin one.
+        """Open a ledger, or begin one; one of an earlier format is taken over, and its file kept beside it.
 
         Parameters
         ----------
@@ -117,16 +118,15 @@ class Ledger:
         }
         try:
             if disk.exists(path):
-                disk.check(path)
+                opening.refuse_another_account(disk.check(path), path, begun_as)
+                upgrade(path)
             else:
                 opening.begin(path, begun_as, initial_capital)
             connection = opening.connect(path)
-            schema.migrate(connection)
         except sqlite3.Error as error:
             raise disk.translated(error, path) from error
         except OSError as error:
             raise LedgerUnwritable(f"{path} can not be opened: {error.strerror or error}") from error
-        opening.refuse_another_account(connection, path, begun_as)
         return cls(path, connection, disk.Reserve(path.with_suffix(".reserve")))
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import os
 import secrets
 import sqlite3
 import string
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,21 +32,33 @@ def connect(path: Path) -> sqlite3.Connection:
 def begin(path: Path, begun_as: dict[str, str], initial_capital: Decimal) -> None:
     """Begin a ledger beside its place and move it there whole: a kill leaves either none or a complete one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    for leftover in (fresh, disk.wal_path(fresh), disk.shm_path(fresh)):
-        leftover.unlink(missing_ok=True)
+    fresh = clear_fresh(path)
     connection = connect(fresh)
     try:
-        schema.migrate(connection)
+        schema.create(connection)
         _write_first_rows(connection, begun_as, initial_capital)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
-    # what an empty ledger's log may have left behind belongs to no ledger
+    move_into_place(fresh, path)
+
+
+def clear_fresh(path: Path) -> Path:
+    """Return where a ledger is written before it is moved to its place; whatever was left there is gone."""
+    fresh = path.with_name(path.name + ".new")
+    for leftover in (fresh, disk.wal_path(fresh), disk.shm_path(fresh)):
+        leftover.unlink(missing_ok=True)
+    return fresh
+
+
+def move_into_place(fresh: Path, path: Path) -> None:
+    """Give a ledger that is complete its name, over a kill of the machine."""
+    # what an empty log, or one that was written back whole, has left behind belongs to no ledger
     for leftover in (disk.wal_path(path), disk.shm_path(path)):
         leftover.unlink(missing_ok=True)
+    _sync(fresh, os.O_RDONLY)
     fresh.rename(path)
-    _sync_folder(path.parent)
+    _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _write_first_rows(connection: sqlite3.Connection, begun_as: dict[str, str], initial_capital: Decimal) -> None:
@@ -72,20 +85,18 @@ def new_mark() -> str:
     return "".join(secrets.choice(string.ascii_lowercase) for _ in range(_MARK_LETTERS))
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def refuse_another_account(connection: sqlite3.Connection, path: Path, begun_as: dict[str, str]) -> None:
-    """Close the connection and raise ConfigError when the ledger belongs to another account."""
-    stored = dict(connection.execute("SELECT key, value FROM meta"))
+def refuse_another_account(stored: Mapping[str, str], path: Path, begun_as: Mapping[str, str]) -> None:
+    """Raise ConfigError when a ledger, by what it says of itself, belongs to another account."""
     for key, wanted in begun_as.items():
         if stored.get(key) != wanted:
-            connection.close()
             raise ConfigError(
                 f"{path} was begun with {key} {stored.get(key)}, and the configuration says {wanted}: "
                 "put it back, or begin anew with another data_dir"

@@ -23,8 +23,8 @@ from trader.domain.fill import Fill
 from trader.domain.invalidation import Invalidation
 from trader.domain.order import Order, OrderEvent, OrderState
 from trader.domain.round_trip import RoundTrip
-from trader.errors import LedgerDamaged, LedgerMissing, LedgerTooNew
-from trader.ledger import disk, rows, schema
+from trader.errors import LedgerMissing
+from trader.ledger import disk, layouts, rows, schema
 from trader.ledger.books import Holding
 
 # the dashboard asks from a thread of its own, never from two at a time
@@ -111,7 +111,11 @@ class LedgerReader:
             raise LedgerMissing(f"there is no ledger at {path}: it begins when the service first runs")
         self._connection = _connect(path)
         try:
-            self._refuse_strange_format()
+            self.layout = disk.read_layout(self._connection, path)
+            layouts.provide_views(self._connection, self.layout)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise disk.translated(error, path) from error
         except BaseException:
             self._connection.close()
             raise
@@ -363,17 +367,6 @@ class LedgerReader:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise disk.translated(error, self.path) from error
-
-    def _refuse_strange_format(self) -> None:
-        version = int(self._rows("PRAGMA user_version")[0][0])
-        application = int(self._rows("PRAGMA application_id")[0][0])
-        if application != schema.APPLICATION_ID or version < 1:
-            raise LedgerDamaged(f"{self.path} is no ledger of trader")
-        if version > schema.VERSION:
-            raise LedgerTooNew(
-                f"{self.path} has format {version}, and this trader knows formats up to {schema.VERSION}: "
-                "use the newer trader"
-            )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""The ledger's tables and how an older file is brought up to them.
+"""The ledger's tables, as this trader writes them; what older files lack stands in `trader.ledger.layouts`.
 
 Amounts of money are exact decimals as text. Floats that must come back bit by bit stand in columns of
 type ANY: SQLite would store a REAL without a fraction as an integer and lose the sign of -0.0.
@@ -11,6 +11,9 @@ import sqlite3
 
 #: in the file's header: says that it is a ledger of ours
 APPLICATION_ID = 0x74724C67
+
+#: the format: grows by one whenever a table below changes, and `trader.ledger.layouts` learns what the old one lacked
+VERSION = 2
 
 #: fields of `trader.core.records.ACCOUNT` that are kept; `updated_ns` is a boot time and means nothing later
 ACCOUNT_FIELDS = (
@@ -228,7 +231,7 @@ DECISION_COLUMNS = (
     "note",
 )
 
-_VERSION_1 = """
+TABLES = """
 CREATE TABLE meta (
     key TEXT PRIMARY KEY, value TEXT NOT NULL, recorded_ns INTEGER, crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -419,32 +422,17 @@ CREATE TABLE decision_seals (
 ) STRICT;
 """
 
-#: MIGRATIONS[v] takes a file of version v to v + 1; an entry is never edited once it was released
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 
-VERSION = len(MIGRATIONS)
-
-
-def migrate(connection: sqlite3.Connection) -> int:
-    """Bring a file up to `VERSION` in one transaction.
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file, in one transaction, and say what it is.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         Open for writing, in autocommit mode.
-
-    Returns
-    -------
-    int
-        The version that the file had.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version < VERSION:
-        steps = "".join(MIGRATIONS[version:])
-        connection.executescript(
-            f"BEGIN IMMEDIATE;{steps}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={VERSION};COMMIT;"
-        )
-    return version
+    stamps = f"PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={VERSION};"
+    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}{stamps}COMMIT;")
 
 
 def upsert(table: str, *, recorded: bool = False) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from trader.ledger.schema import DECISION_COLUMNS, SEALED
-
 DECISIONS_PER_BLOCK = 4096
 
 # Version 2 of the format: no references, so equal rows give equal bytes in every Python.
@@ -39,21 +37,20 @@ def none_if_nan(value: Any) -> Any:
     return None if value != value else value  # noqa: PLR0124 - only NaN differs from itself
 
 
-def broken_rows(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Return the keys of a table's rows whose seal doesn't fit."""
-    columns = SEALED[table]
-    rows = connection.execute(f"SELECT crc, {', '.join(columns)} FROM {table}")  # noqa: S608 - our own names
+def broken_rows(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> list[str]:
+    """Return the keys of a table's rows whose seal doesn't fit; the columns are those that the file has."""
+    rows = connection.execute(f"SELECT crc, {', '.join(columns)} FROM main.{table}")  # noqa: S608 - our own names
     return [str(row[1]) for row in rows if seal(row[1:]) != row[0]]
 
 
-def count_problems(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that hold another number of rows than the cursor row says."""
-    row = connection.execute(f"SELECT {', '.join(SEALED['cursor'][2:])} FROM cursor").fetchone()  # noqa: S608
+def count_problems(connection: sqlite3.Connection, columns: Sequence[str]) -> list[str]:
+    """Return the tables that hold another number of rows than the cursor row, with these columns, says."""
+    row = connection.execute(f"SELECT {', '.join(columns[2:])} FROM main.cursor").fetchone()  # noqa: S608
     if row is None:
         return ["the cursor row is missing"]
     problems = []
-    for table, expected in zip(SEALED["cursor"][2:], row, strict=True):
-        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+    for table, expected in zip(columns[2:], row, strict=True):
+        found = connection.execute(f"SELECT count(*) FROM main.{table}").fetchone()[0]  # noqa: S608 - our own names
         if found != expected:
             problems.append(f"{table} holds {found} rows where {expected} were written")
     return problems
@@ -75,11 +72,11 @@ def extend_blocks(blocks: dict[int, tuple[int, int]], rows: Iterable[tuple[Any, 
         blocks[block] = (count + len(parts), zlib.crc32(b"".join(parts), value))
 
 
-def broken_decision_blocks(connection: sqlite3.Connection) -> list[str]:
-    """Return the blocks of decisions whose seal doesn't fit, as ranges of decision ids."""
+def broken_decision_blocks(connection: sqlite3.Connection, columns: Sequence[str]) -> list[str]:
+    """Return the blocks of decisions, with these columns, whose seal doesn't fit, as ranges of decision ids."""
     found: dict[int, tuple[int, int]] = {}
-    columns = ", ".join(DECISION_COLUMNS)
-    extend_blocks(found, connection.execute(f"SELECT {columns} FROM decisions ORDER BY decision_id"))  # noqa: S608
+    query = f"SELECT {', '.join(columns)} FROM main.decisions ORDER BY decision_id"  # noqa: S608 - our own names
+    extend_blocks(found, connection.execute(query))
     stored = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT block, count, seal FROM decision_seals")}
     return [
         f"{block * DECISIONS_PER_BLOCK}..{(block + 1) * DECISIONS_PER_BLOCK - 1}"
