@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from trader.clock import format_utc
-from trader.codes import HALT_TEXT, Decided, Halt, limit_names
+from trader.codes import HALT_TEXT, Decided, Halt, Limit, limit_names
 from trader.domain.decision import Decision
 from trader.logs.events import QUIET_DECISIONS, Event, log_decision, log_event
 
@@ -17,7 +17,7 @@ _QUIET = frozenset(int(decided) for decided in Decided if decided.name.lower() i
 
 
 def tell_decisions(decisions: Iterable[Decision]) -> None:
-    """Log what became of the opinions of a cycle, but for the idle ones.
+    """Log what became of the opinions of a cycle, but for the idle ones and wishes for what is held already.
 
     Parameters
     ----------
@@ -25,17 +25,18 @@ def tell_decisions(decisions: Iterable[Decision]) -> None:
         Of one cycle.
     """
     for decision in decisions:
-        if decision.decided not in _QUIET:
+        if decision.decided not in _QUIET and decision.mask != Limit.POSITION_OPEN:
             _tell(decision)
 
 
 def _tell(decision: Decision) -> None:
     limits = limit_names(decision.mask)
+    why = (f"beyond {', '.join(limits)}" if limits else decision.detail, decision.note)
     log_decision(
         Decided(decision.decided).name.lower(),
         decision.symbol,
         decision.confidence,
-        decision.note or (f"beyond {', '.join(limits)}" if limits else decision.detail),
+        "; ".join(words for words in why if words),
         decision_id=decision.decision_id,
         strategy=decision.strategy,
         market_time=format_utc(decision.time_ns),
