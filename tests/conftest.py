@@ -82,6 +82,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             reporter.write_line(f"skipped, and may not be: {report.nodeid}", red=True)
 
 
+@pytest.hookimpl(trylast=True)  # after whoever shuffles
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what waits longest: the tests of one systemd, in one worker."""
     items.sort(key=lambda item: item.path.parent.name != "systemd")

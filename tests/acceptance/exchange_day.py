@@ -164,6 +164,13 @@ class Day:
 
     # ---------------------------------------------------------------- deaths
 
+    def processes(self) -> dict[str, int]:
+        """Return the service's processes: role and pid."""
+        assert self.service.process is not None
+        reader = StateReader(find(self.folder))
+        workers = {role: int(reader.beat(role)["pid"]) for role in ("engine", "monitor")}
+        return {"supervisor": self.service.process.pid, **workers}
+
     def kill_engine(self, why: str = "") -> None:
         """SIGKILL the engine; the supervisor starts another one."""
         try:

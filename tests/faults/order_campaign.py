@@ -23,7 +23,7 @@ from trader.state.segment import Segment
 
 ROOT = Path(__file__).parents[2]
 #: a little more steps than a whole round trip takes without a fault
-STEPS = 70
+STEPS = 90
 BASE_NS = START_MS * 1_000_000
 
 #: (address, action, parameters): every fault of the script that an order can meet
@@ -57,6 +57,14 @@ FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("cancel", "truncated_body", {"how": "json"}),
     ("cancel", "fill_races_cancel", {}),
     ("cancel", "fill_races_cancel", {"part": 0.5}),
+    ("replace", "drop_before", {}),
+    ("replace", "drop_after", {}),
+    ("replace", "error_5xx", {"status": 503}),
+    ("replace", "error_5xx_accepted", {"status": 504}),
+    ("replace", "rate_limited", {"retry_after": 0}),
+    ("replace", "garbage_json", {"text": "{}"}),
+    ("replace", "truncated_body", {"how": "json"}),
+    ("replace", "fill_races_cancel", {"part": 0.5}),
     ("query", "drop_after", {}),
     ("query", "garbage_json", {"text": "{}"}),
     ("query", "truncated_body", {"how": "json"}),
@@ -164,6 +172,7 @@ class Campaign:
             symbols=["BTC/USDT"],
             recovery={"error_cooldown_seconds": 0.05},
             execution={"reconcile_interval_seconds": 2.0},
+            exits={"stop_loss_frac": 0.05, "take_profit_frac": None, "trailing_stop_frac": 0.05},
         )
         job = {
             "folder": str(folder),

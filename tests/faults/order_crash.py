@@ -44,7 +44,7 @@ def kill_after(count: int, report: Path) -> None:
 
 
 async def play(folder: Path, config: Config, base_ns: int) -> None:
-    """Buy, hold with a stop at the venue, sell: from wherever the ledger says that this has come to."""
+    """Buy, hold with a stop at the venue that moves up, sell: from wherever the ledger says that this has come to."""
     Told.says = {base_ns + MINUTE_NS: Direction.LONG, base_ns + 3 * MINUTE_NS: Direction.FLAT}
     rig = LiveRig(folder, config)
     rig.generation = len(list(rig.paths.runtime_dir.glob("seg-engine-*")))
@@ -56,7 +56,8 @@ async def play(folder: Path, config: Config, base_ns: int) -> None:
         await rig.until(lambda: not rig.parts.engine.halts, LIMIT_S)
         await rig.until(rig.is_covered, LIMIT_S)
         if time_ns > cursor_ns:
-            rig.feed.put(time_ns, (0, 100.0, 100.05, 99.95, 100.0))
+            high = 104.0 if minute == 2 else 100.05
+            rig.feed.put(time_ns, (0, 100.0, high, 99.95, 100.0))
             await rig.until(lambda t=time_ns: int(rig.account["event_ns"]) >= t, LIMIT_S)  # type: ignore[misc]
     await rig.until(rig.is_covered, LIMIT_S)
     await rig.until(lambda: not rig.parts.engine.halts & ~Halt.BREAKER, LIMIT_S)
@@ -96,6 +97,7 @@ def main() -> None:
     import ccxt.async_support
     import ccxt.pro
 
+    import trader.execution.stops
     import trader.market.connection
     from trader.core.live import warm_up_live
     from trader.core.warmup import warm_up
@@ -106,6 +108,8 @@ def main() -> None:
     warm_up_live()
     # a venue that is busy at the start is asked again soon
     trader.market.connection.OPEN_RETRY_S = 0.05
+    # and stops follow without a pause between two moves
+    trader.execution.stops.MIN_INTERVAL_S = 0.0
     # reading the system's certificates takes a tenth of a child's life, and nothing here speaks TLS
     ssl.create_default_context = functools.cache(ssl.create_default_context)
     os.environ.setdefault("VENUE_KEY", "")

@@ -14,6 +14,7 @@ from tests.faults.order_campaign import judge
 from tests.live_rig import MINUTE_NS, START_MS, LiveRig, Told, flat_candles, live_config
 from tests.loopback.venue import FakeVenue
 from trader.codes import Direction, Halt
+from trader.execution import stops
 from trader.ledger.audit import audit
 from trader.state.paths import InstancePaths
 
@@ -472,3 +473,189 @@ def test_smallest_order_that_rises_above_a_position_leaves_its_stop(tmp_path):
         await rig.until(lambda: not rig.parts.ledger.books.holdings)
 
     tell(tmp_path, story)
+
+
+# -- a stop that moves -------------------------------------------------------------------------
+
+
+class Stops:
+    """Watches the venue's books at every change of an order, for a moment without a stop."""
+
+    def __init__(self, venue: FakeVenue) -> None:
+        self._matching = venue.matching
+        self.fewest = 99
+        venue.ask(lambda: venue.matching.listeners.append(self._look))
+
+    def _look(self, event: str, _order: Any, _trade: Any) -> None:
+        # a cancel and the order in its place are two events of one request: looked at when the second one is there
+        if event != "CANCELED":
+            self.fewest = min(self.fewest, len(self._matching.open_orders("BTC/USDT")))
+
+
+TRAILING = {"stop_loss_frac": 0.05, "take_profit_frac": None, "trailing_stop_frac": 0.05}
+
+
+@pytest.fixture
+def eager_stops(monkeypatch):
+    """Let stops follow without a pause between two moves."""
+    monkeypatch.setattr(stops, "MIN_INTERVAL_S", 0.0)
+
+
+async def rise(rig: LiveRig, minutes: Minutes, high: float = 104.0) -> None:
+    """Let the price rise, as the engine sees it: the trailing stop moves up."""
+    await minutes.play(rig, prices=(100.0, high, 99.95, 102.0))
+
+
+async def until_at(venue: FakeVenue, rig: LiveRig, *levels: str) -> None:
+    """Wait until stops rest at these levels at the venue and the ledger knows it."""
+    wanted = [Decimal(level) for level in levels]
+    await rig.until(lambda: [order.stop_price for order in venue.books.open_orders] == wanted)
+    await rig.until(rig.is_covered)
+    await rig.until(lambda: len(rig.parts.router.tracker.live()) == len(levels))
+
+
+def test_stop_that_moves_is_replaced_in_one_request_and_never_missing(tmp_path, eager_stops):
+    """At every event of the venue a stop rests; nothing was canceled by itself, and no naked time is counted."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        keeper = rig.parts.router.stops
+        naked_s, watch = keeper.total_naked_s, Stops(venue)
+        await rise(rig, minutes)
+        await until_at(venue, rig, "98.8")
+        assert watch.fewest == 1
+        assert [order.quantity for order in venue.books.open_orders] == [held.quantity]
+        assert len(venue.asked("replace")) == 1
+        assert venue.asked("cancel") == []
+        assert keeper.total_naked_s == naked_s
+        await sell(rig, minutes)
+        assert venue.books.open_orders == []
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [
+        ("drop_before", {}),
+        ("drop_after", {}),
+        ("error_5xx", {"status": 503}),
+        ("error_5xx_accepted", {"status": 504}),
+        ("garbage_json", {"text": "{}"}),
+        ("truncated_body", {"how": "json"}),
+        ("rate_limited", {"retry_after": 0}),
+        ("clock_error_1021", {}),
+    ],
+)
+def test_replacement_whose_answer_is_lost_leaves_one_stop(tmp_path, eager_stops, action, params):
+    """Whatever became of it, a stop rests all the time, and at the new level in the end."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        watch = Stops(venue)
+        venue.script.add("replace", action, **params)
+        await rise(rig, minutes)
+        await until_at(venue, rig, "98.8")
+        assert watch.fewest == 1
+        assert not venue.books.twice()
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+def test_replacement_that_is_refused_leaves_the_old_stop_until_the_long_way_is_gone(tmp_path, eager_stops):
+    """The old one rests while the venue says no; then it is taken back and a new one placed, and the gap is told."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        naked_s = rig.parts.router.stops.total_naked_s
+        # the request names an order that the venue does not know: -2022, neither canceled nor placed
+        venue.script.add("replace", "call", function=lambda _, call: call.params.update(cancelOrderId="999"))
+        await rise(rig, minutes, 102.0)
+        await until_at(venue, rig, "96.9")
+        assert len(venue.asked("replace")) == len(venue.asked("cancel")) == 1
+        assert rig.parts.router.stops.total_naked_s > naked_s
+        await rise(rig, minutes)  # and the next move is one request again
+        await until_at(venue, rig, "98.8")
+        assert len(venue.asked("replace")) == 2
+        assert len(venue.asked("cancel")) == 1
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+def test_replacement_that_ends_the_old_stop_alone_is_followed_by_a_new_one(tmp_path, eager_stops):
+    """Canceled, but nothing placed (-2021): known at once, and a stop is placed by itself."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        market = venue.matching.markets["BTC/USDT"]
+
+        def dip(place: FakeVenue, _call: Any) -> None:
+            market.price = Decimal(97)  # below the new trigger, for the moment of this request
+            place._loop.call_later(0.05, setattr, market, "price", Decimal(100))
+
+        venue.script.add("replace", "call", function=dip)
+        await rise(rig, minutes)
+        await until_at(venue, rig, "98.8")
+        assert len(venue.asked("replace")) == 1
+        assert venue.asked("cancel") == []
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+@pytest.mark.parametrize("part", [1, 0.5])
+def test_replacement_that_a_fill_raced_sells_no_more_than_was_held(tmp_path, eager_stops, part):
+    """The old stop executes, wholly or in part, while it is being replaced."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        held = await buy(rig, minutes)
+        venue.script.add("replace", "fill_races_cancel", part=part)
+        await rise(rig, minutes)
+        left = held.quantity * Decimal(str(1 - part))
+        await rig.until(lambda: sum(h.quantity for h in rig.parts.ledger.books.holdings.values()) == left)
+        await rig.until(rig.is_covered)
+        assert sum(order.quantity for order in venue.books.open_orders) == left
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+def test_exit_during_a_replacement_takes_both_stops_back(tmp_path, eager_stops):
+    """The position is to end while the answer is still out: sold once, nothing rests."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        venue.script.add("replace", "delay_after", seconds=0.3)
+        await rise(rig, minutes)
+        await sell(rig, minutes)
+        assert venue.books.open_orders == []
+        sold = [trade for trade in venue.books.trades if not trade.buys]
+        assert len(sold) == 1
+
+    tell(tmp_path, story, exits=TRAILING)
+
+
+@pytest.mark.parametrize("action", ["drop_before", "drop_after"])
+def test_restart_in_the_middle_of_a_replacement_finds_the_stop_that_stands(tmp_path, eager_stops, action):
+    """Killed before the answer: both are asked for, one stands, and it moves on from there."""
+
+    async def story(venue: FakeVenue, rig: LiveRig) -> None:
+        minutes = Minutes()
+        await buy(rig, minutes)
+        watch = Stops(venue)
+        venue.script.add("replace", action)
+        venue.script.add("query", "drop_before", times=3)
+        await rise(rig, minutes)
+        await rig.until(lambda: venue.asked("replace"))
+        await rig.crash()
+        await rig.start()
+        await rig.until(rig.is_covered)
+        await rise(rig, minutes)
+        await until_at(venue, rig, "98.8")
+        assert watch.fewest == 1
+
+    tell(tmp_path, story, exits=TRAILING)

@@ -31,8 +31,11 @@ class Capabilities:
     refused_before: frozenset[str] = frozenset()
     #: whether a resting stop sells at the market ("market"), needs a limit ("limit"), or there is none (None)
     stop: str | None = "market"
-    #: whether `edit_order` ends one order and places the next in one request, with the quantity never free
+    #: whether `edit_order` ends one order and places the next one, under an id of its own, in one request with the
+    #: quantity never free between; venues that amend an order in place keep its id, and are none of these
     replaces: bool = False
+    #: matches the text of an error that says "there is no new order", whatever became of the old one
+    replace_refused: re.Pattern[str] | None = None
     #: more parameters of a market order, so that its amount is in base currency
     market_params: Mapping[str, Any] = field(default_factory=dict)
     #: whether the limits in `cost` at a market buy are enforced by ccxt and have to be switched off
@@ -51,6 +54,9 @@ TABLE: Mapping[str, Capabilities] = {
         # -2010 "Duplicate order sent.", -4116 DUPLICATED_CLIENT_ORDER_ID
         duplicate=re.compile(r"Duplicate order sent|-4116\b"),
         refused_before=BEFORE_ACCEPTING,
+        # order.cancelReplace, STOP_ON_FAILURE; -2021: canceled, but no new one; -2022: neither
+        replaces=True,
+        replace_refused=re.compile(r'"code":-202[12]\b'),
     ),
     # cl_ord_id is known to open and closed orders, and fetch_order takes the venue's id alone. A request with an older
     # nonce than one that was accepted since is refused: an answered question ends what was on its way before it.

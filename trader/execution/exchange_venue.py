@@ -67,6 +67,7 @@ class _Life:
     order: Order
     send: bool  # whether the request is still to be made
     again: bool = False  # whether it may have been made before
+    replaces: Order | None = None  # the order that it takes the place of, in the same request
     sent_s: float = 0.0  # when it was made last, or may have been [monotonic]
     cancels: bool = False
     canceled_s: float = 0.0  # when a cancel was asked for last
@@ -128,6 +129,15 @@ class ExchangeVenue:
     def submit_again(self, order: Order) -> Sequence[Report]:
         """Take an order that the venue never had, with the id that it was given then."""
         return self._begin(_Life(order, send=True, again=True))
+
+    @property
+    def can_replace(self) -> bool:
+        """Whether the venue ends one order and places the next in one request."""
+        return self.capabilities.replaces and self._connection.has("editOrder")
+
+    def replace(self, old: Order, order: Order) -> Sequence[Report]:
+        """Take an order that takes the place of another one, in one request; it is sent by the next `deliver`."""
+        return self._begin(_Life(order, send=True, replaces=old))
 
     def _begin(self, life: _Life) -> Sequence[Report]:
         self._lives[life.order.order_id] = life
@@ -225,7 +235,11 @@ class ExchangeVenue:
     async def _go_on(self, life: _Life) -> None:
         if life.send:
             life.send = False
-            await self._send(life)
+            try:
+                await self._send(life)
+            finally:
+                if life.replaces is not None:  # whatever was answered, the other one may be gone now
+                    self.hint(life.replaces.client_order_id)
             return
         if life.cancels and time.monotonic() - life.canceled_s > self._pause_s(life):
             await self._send_cancel(life)
@@ -273,16 +287,15 @@ class ExchangeVenue:
             if not order.reduce_only and not self._is_fresh(order):
                 return self._lose(life, "too old to be sent")
             life.sent_s = time.monotonic()
-            reached(Step.SUBMIT_BEGINS)
             try:
-                answer = await self._connection.call("create_order", *self._arguments(order), **self._params(order))
+                answer = await (self._create(order) if life.replaces is None else self._replace(order, life.replaces))
             except Exception as error:  # noqa: BLE001 - what it means is in a table
-                reached(Step.SUBMIT_FAILED)
+                reached(Step.SUBMIT_FAILED if life.replaces is None else Step.REPLACE_FAILED)
                 self._on_error(error)
                 if not await self._after_failure(life, error, attempt):
                     return None
                 continue
-            reached(Step.SUBMIT_ANSWERED)
+            reached(Step.SUBMIT_ANSWERED if life.replaces is None else Step.REPLACE_ANSWERED)
             found = read_order(answer, order.symbol)
             if found is None or found.client_order_id not in (None, order.client_order_id):
                 return self._lose(life, "the answer was garbled")
@@ -290,10 +303,21 @@ class ExchangeVenue:
             return await self._tell(life, found)
         return None
 
+    async def _create(self, order: Order) -> Any:
+        reached(Step.SUBMIT_BEGINS)
+        return await self._connection.call("create_order", *self._arguments(order), **self._params(order))
+
+    async def _replace(self, order: Order, old: Order) -> Any:
+        reached(Step.REPLACE_BEGINS)
+        params = self._params(order)
+        params["triggerPrice"] = params.pop("stopLossPrice")  # as edit_order calls it
+        return await self._connection.call("edit_order", old.venue_order_id, *self._arguments(order), **params)
+
     async def _after_failure(self, life: _Life, error: BaseException, attempt: int) -> bool:
         """Take in that a submit has raised; return whether it is to be made again."""
         text = _text(error)
-        match outcomes.of_submit(error, self.capabilities):
+        outcome = outcomes.of_submit if life.replaces is None else outcomes.of_replace
+        match outcome(error, self.capabilities):
             case Outcome.REFUSED if not life.again:
                 with suppress(Exception):  # rules may have changed: whoever tries again then knows them
                     await self._connection.reload_markets()

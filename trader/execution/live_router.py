@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
+from trader.clock import NS_PER_S
 from trader.codes import CoreEvent, Reason
 from trader.core import kernels
 from trader.core.live import stop_now, write_off
@@ -49,6 +50,8 @@ _ENDS = {
 }
 #: longest pause after an exit was refused [s]
 MAX_PAUSE_S = 60.0
+#: how long after a stop was replaced the venue may still show the old one [s]
+BOTH_STAND_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class _Now:
     entry: Order | None = None
     exit: Order | None = None
     stop: Order | None = None
+    heir: Order | None = None  #: the stop that is to take the place of that one, in the same request
 
 
 class LiveRouter(OrderRouter):
@@ -346,7 +350,11 @@ class LiveRouter(OrderRouter):
             self._unannounced.append(order)
         slot = self._symbols.index(order.symbol)
         if order.state is OrderState.REJECTED and order.kind is OrderKind.PROTECT:
-            self._stop_refused(slot, order)
+            if self._now(order.symbol).stop is None:
+                self._stop_refused(slot, order)
+            else:
+                self.stops.replace_refused(order.symbol)
+                log.warning("%s: the venue refuses to move the stop in one request: %s", order.symbol, order.note)
         elif order.state is OrderState.REJECTED and order.reduce_only:
             count = self._refused.get(order.symbol, (0, 0.0))[0] + 1
             pause_s = min(2.0**count, MAX_PAUSE_S)
@@ -599,7 +607,7 @@ class LiveRouter(OrderRouter):
             if order.symbol != symbol:
                 continue
             if order.kind is OrderKind.PROTECT:
-                now.stop = order
+                now.stop, now.heir = (order, None) if now.stop is None else (now.stop, order)
             elif order.reduce_only:
                 now.exit = order
             else:
@@ -623,7 +631,7 @@ class LiveRouter(OrderRouter):
     def _leave(self, slot: int, now: _Now) -> None:
         """Go on ending a position: entry and stop away, what is left sold, until nothing is left."""
         symbol = self._symbols[slot]
-        for order in (now.entry, now.stop):
+        for order in (now.entry, now.stop, now.heir):
             if order is not None and order.state in _STANDING:
                 self._take_back_at_venue(order)
         if now.stop is not None:
@@ -664,12 +672,17 @@ class LiveRouter(OrderRouter):
         if now.stop is None:
             if wanted:
                 self._protect(slot, quantity, level)
+        elif now.heir is not None:
+            self._await_heir(now.stop, now.heir)
         elif now.stop.state in _STANDING and (
             now.exit is not None or not self._still_serves(slot, now.stop, quantity, level, wanted=wanted)
         ):
-            self._take_back_at_venue(now.stop)
-            if wanted:
-                self.stops.is_naked(symbol)
+            if wanted and self._may_replace(now.stop):
+                self._replace(slot, now.stop, quantity, level)
+            elif self.stops.may_take_back(symbol):
+                self._take_back_at_venue(now.stop)
+                if wanted:
+                    self.stops.is_naked(symbol)
 
     def _still_serves(self, slot: int, stop: Order, quantity: Decimal, level: float, *, wanted: bool) -> bool:
         """Tell whether a stop stays: it sells all that can be sold, and no more than is held.
@@ -689,8 +702,10 @@ class LiveRouter(OrderRouter):
     def _protect(self, slot: int, quantity: Decimal, level: float) -> None:
         symbol = self._symbols[slot]
         self.stops.is_naked(symbol)
-        if not self.stops.may_place(symbol):
-            return
+        if self.stops.may_place(symbol):
+            self._submit(self._intend_stop(slot, quantity, level))
+
+    def _intend_stop(self, slot: int, quantity: Decimal, level: float) -> Order:
         trigger = float(on_tick(level, self._instruments[slot].tick_size))
         order = self._order(
             slot,
@@ -699,8 +714,31 @@ class LiveRouter(OrderRouter):
             reason=self._stop_reason(slot),
             stop_price=trigger,
         )
-        self.stops.placed(symbol)
-        self._submit(self.tracker.intend(order))
+        self.stops.placed(order.symbol)
+        return self.tracker.intend(order)
+
+    def _may_replace(self, stop: Order) -> bool:
+        """Tell whether a stop can be replaced in one request: it stands whole, and that was not just refused."""
+        whole = stop.venue_order_id is not None and not stop.filled_quantity
+        return whole and self._exchange.can_replace and self.stops.may_replace(stop.symbol)
+
+    def _replace(self, slot: int, stop: Order, quantity: Decimal, level: float) -> None:
+        """Have a stop replaced with no moment between: the old one stands until the venue says otherwise.
+
+        Both are live then, the new one on disk before the request leaves. What became of each is asked of the venue,
+        under its own id: after a lost answer, or a restart, the one that stands is the stop.
+        """
+        order = self._intend_stop(slot, quantity, level)
+        order = self.tracker.step(order.order_id, OrderEvent.SUBMIT, self._now_ns())
+        self._exchange.replace(stop, order)
+        self._unannounced.append(order)
+
+    def _await_heir(self, stop: Order, heir: Order) -> None:
+        """Wait until one of two stops is gone; should a venue hold both, the older one is taken back."""
+        both = stop.state in _STANDING and heir.state in _STANDING
+        if both and self._now_ns() - heir.updated_ns > BOTH_STAND_S * NS_PER_S:
+            log.warning("%s: two stops stand at the venue, the older one is taken back", stop.symbol)
+            self._take_back_at_venue(stop)
 
     def _time_out(self, order: Order) -> None:
         age_ns = self._now_ns() - order.created_ns

@@ -67,6 +67,23 @@ def of_submit(error: BaseException, capabilities: Capabilities) -> Outcome:
     return Outcome.REFUSED if type(error).__name__ in _REFUSED else Outcome.UNKNOWN
 
 
+def of_replace(error: BaseException, capabilities: Capabilities) -> Outcome:
+    """Return what an error says about an order that was to replace another one.
+
+    Parameters
+    ----------
+    error : BaseException
+        As ccxt raised it.
+    capabilities : Capabilities
+        Of the venue.
+    """
+    outcome = of_submit(error, capabilities)
+    refused = capabilities.replace_refused
+    if outcome is Outcome.UNKNOWN and refused is not None and refused.search(str(error)):
+        return Outcome.REFUSED
+    return outcome
+
+
 def of_lookup(error: BaseException) -> Outcome:
     """Return what an error says about an order that was asked for: absent, or unknown."""
     return Outcome.ABSENT if type(error).__name__ in _ABSENT else Outcome.UNKNOWN

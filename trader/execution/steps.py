@@ -21,6 +21,10 @@ class Step(StrEnum):
     SUBMIT_ON_SOCKET = "submit_on_socket"  #: its head is written; the venue may act on it from here on
     SUBMIT_ANSWERED = "submit_answered"
     SUBMIT_FAILED = "submit_failed"  #: an error was raised instead of an answer
+    REPLACE_BEGINS = "replace_begins"  #: a stop is about to be replaced by another one, in one request
+    REPLACE_ON_SOCKET = "replace_on_socket"
+    REPLACE_ANSWERED = "replace_answered"
+    REPLACE_FAILED = "replace_failed"
     LOOKUP_BEGINS = "lookup_begins"  #: the venue is about to be asked what became of an order
     LOOKUP_ANSWERED = "lookup_answered"
     LOOKUP_FAILED = "lookup_failed"

@@ -19,6 +19,8 @@ from trader.units import exact
 MIN_MOVE_FRAC = 0.001
 #: least time between two replacements of one stop because of its level [s]
 MIN_INTERVAL_S = 20.0
+#: how long a stop whose replacement was refused is asked for, before it is taken back [s]
+ASKED_S = 1.0
 
 
 def on_tick(level: float, tick_size: Decimal) -> Decimal:
@@ -34,6 +36,8 @@ class _Watch:
     naked_since_s: float | None = None
     placed_s: float = -math.inf
     refused: int = 0
+    replace_refused: bool = False
+    asked_until_s: float = -math.inf
     not_before_s: float = -math.inf
 
 
@@ -93,7 +97,21 @@ class StopKeeper:
 
     def stands(self, symbol: str) -> None:
         """Note that the venue has taken a stop."""
-        self._of(symbol).refused = 0
+        watch = self._of(symbol)
+        watch.refused, watch.replace_refused = 0, False
+
+    def may_replace(self, symbol: str) -> bool:
+        """Whether a stop may be replaced in one request: after a refusal the next one takes the long way."""
+        return not self._of(symbol).replace_refused
+
+    def replace_refused(self, symbol: str) -> None:
+        """Note that the venue has refused to replace a stop in one request; what became of the old one is asked now."""
+        watch = self._of(symbol)
+        watch.replace_refused, watch.asked_until_s = True, self.clock() + ASKED_S
+
+    def may_take_back(self, symbol: str) -> bool:
+        """Whether a stop that no longer serves may be taken back: not while the venue is asked if it still stands."""
+        return self.clock() >= self._of(symbol).asked_until_s
 
     def refused(self, symbol: str) -> float:
         """Note that the venue has refused a stop; return how long to wait [s]."""

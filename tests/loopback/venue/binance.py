@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tests.loopback.venue.venue import FakeVenue
 
 OPERATIONS = {
-    "POST /api/v3/order": "submit", "DELETE /api/v3/order": "cancel", "GET /api/v3/order": "query",
+    "POST /api/v3/order": "submit", "POST /api/v3/order/cancelReplace": "replace",
+    "DELETE /api/v3/order": "cancel", "GET /api/v3/order": "query",
     "DELETE /api/v3/openOrders": "cancel", "GET /api/v3/openOrders": "open_orders", "GET /api/v3/allOrders": "orders",
     "GET /api/v3/myTrades": "trades", "GET /api/v3/account": "account", "GET /api/v3/exchangeInfo": "markets",
     "GET /api/v3/time": "time", "GET /api/v3/klines": "klines", "GET /api/v3/ticker/24hr": "ticker",
@@ -28,14 +29,22 @@ OPERATIONS = {
     "GET /sapi/v1/account/apiRestrictions": "permissions", "GET /sapi/v1/capital/config/getall": "currencies",
 }  # fmt: skip
 WEIGHTS = {
-    "POST /api/v3/order": 1, "DELETE /api/v3/order": 1, "GET /api/v3/order": 4, "GET /api/v3/openOrders": 6,
+    "POST /api/v3/order": 1, "POST /api/v3/order/cancelReplace": 1,
+    "DELETE /api/v3/order": 1, "GET /api/v3/order": 4, "GET /api/v3/openOrders": 6,
     "GET /api/v3/allOrders": 20, "GET /api/v3/myTrades": 20, "GET /api/v3/account": 20, "GET /api/v3/exchangeInfo": 20,
     "GET /api/v3/klines": 2, "GET /api/v3/ticker/24hr": 2, "GET /api/v3/ticker/price": 2, "GET /api/v3/depth": 5,
     "GET /api/v3/ticker/bookTicker": 2,
 }  # fmt: skip
 TRADING = frozenset(
-    {"POST /api/v3/order", "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/test"}
+    {
+        "POST /api/v3/order",
+        "DELETE /api/v3/order",
+        "DELETE /api/v3/openOrders",
+        "POST /api/v3/order/test",
+        "POST /api/v3/order/cancelReplace",
+    }
 )
+FILTERS = frozenset({Refusal.LOT_SIZE, Refusal.PRICE_FILTER, Refusal.NOTIONAL, Refusal.NOT_TRADING})
 WALL_TOLERANCE_MS = 1000
 
 
@@ -65,6 +74,7 @@ class Binance(Dialect):
             "GET /api/v3/account/commission": self._commission,
             "POST /api/v3/order": self._submit,
             "POST /api/v3/order/test": self._submit_test,
+            "POST /api/v3/order/cancelReplace": self._replace,
             "GET /api/v3/order": self._query,
             "DELETE /api/v3/order": self._cancel,
             "DELETE /api/v3/openOrders": self._cancel_all,
@@ -116,7 +126,8 @@ class Binance(Dialect):
             raise Refused(Refusal.UNKNOWN_PATH, name)
         if (call.path.startswith("/sapi") and not call.path.endswith("system/status")) or name in SIGNED:
             self._check_signed(call, trades=name in TRADING)
-        return Answer(route(call), headers=headers)
+        made = route(call)
+        return made if isinstance(made, Answer) else Answer(made, headers=headers)
 
     def _check_signed(self, call: Call, *, trades: bool) -> None:
         key, secret = self.venue.keys
@@ -304,15 +315,46 @@ class Binance(Dialect):
         self.matching.check(self._asked(call))
         return {}
 
+    def _replace(self, call: Call) -> dict[str, Any] | Answer:
+        """Cancel an order and place another one, as POST /api/v3/order/cancelReplace with STOP_ON_FAILURE does."""
+        self.venue.count_order()
+        asked, old = self._asked(call), self.addressed(call)
+        try:
+            self.matching.check(asked)
+        except Refused as refused:  # filters are looked at before anything is canceled, the price is not
+            if refused.refusal in FILTERS:
+                raise
+        if old is None or not old.status.open:
+            told = self._worded(Refused(Refusal.UNKNOWN_ORDER))
+            data = {"cancelResult": "FAILURE", "newOrderResult": "NOT_ATTEMPTED", "cancelResponse": told}
+            return _replace_failed(-2022, "Order cancel-replace failed.", {**data, "newOrderResponse": None}, 400)
+        market = self.matching.markets[old.symbol]
+        self.matching.cancel(old, f"cancel_{next(self._update_ids):016d}")
+        ended = words.cancelled(old, market.id)
+        try:
+            order = self.matching.place(asked)
+        except Refused as refused:
+            data = {"cancelResult": "SUCCESS", "newOrderResult": "FAILURE", "cancelResponse": ended}
+            data["newOrderResponse"] = self._worded(refused)
+            return _replace_failed(-2021, "Order cancel-replace partially failed.", data, 409)
+        made = words.submitted(order, market.id, call.params.get("newOrderRespType", "ACK"))
+        return {
+            "cancelResult": "SUCCESS", "newOrderResult": "SUCCESS", "cancelResponse": ended, "newOrderResponse": made
+        }  # fmt: skip
+
+    @staticmethod
+    def _worded(refused: Refused) -> dict[str, Any]:
+        code, text, _ = words.REFUSALS[refused.refusal]
+        return {"code": code, "msg": text.format(detail=refused.detail)}
+
     def addressed(self, call: Call) -> VenueOrder | None:
         """Return the order that a request names by either id."""
         market, params = self.by_id.get(call.params.get("symbol", "")), call.params
         if market is None:
             return None
-        number = params.get("orderId")
-        return self.matching.find(
-            market.symbol, int(number) if number and number.isdigit() else None, params.get("origClientOrderId")
-        )
+        number = params.get("orderId", params.get("cancelOrderId"))
+        name = params.get("origClientOrderId", params.get("cancelOrigClientOrderId"))
+        return self.matching.find(market.symbol, int(number) if number and number.isdigit() else None, name)
 
     def _named(self, call: Call) -> VenueOrder:
         self._market(call)
@@ -480,8 +522,12 @@ class Binance(Dialect):
 
 
 SIGNED = frozenset(name for name in OPERATIONS if OPERATIONS[name] in {
-    "submit", "cancel", "query", "open_orders", "orders", "trades", "account",
+    "submit", "cancel", "replace", "query", "open_orders", "orders", "trades", "account",
 }) | {"POST /api/v3/order/test", "GET /api/v3/account/commission"}  # fmt: skip
+
+
+def _replace_failed(code: int, text: str, data: dict[str, Any], status: int) -> Answer:
+    return Answer({"code": code, "msg": text, "data": data}, status)
 
 
 def _decimal(params: dict[str, str], name: str) -> Decimal:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OPERATIONS = (
-    "submit", "cancel", "query", "open_orders", "orders", "trades", "account", "markets", "time", "klines", "ticker",
-    "depth", "permissions", "currencies", "token", "other",
+    "submit", "cancel", "replace", "query", "open_orders", "orders", "trades", "account", "markets", "time", "klines",
+    "ticker", "depth", "permissions", "currencies", "token", "other",
 )  # fmt: skip
 BEFORE = frozenset({
     "drop_before", "delay", "rate_limited", "clock_error_1021", "maintenance", "lot_size_changed", "fee_in_bnb",
