@@ -14,6 +14,7 @@ import pytest
 
 from trader.logs import (
     dropped_records,
+    events,
     hide,
     log_decision,
     log_event,
@@ -331,4 +332,7 @@ def test_log_event_below_the_level_costs_no_record(log, monkeypatch):
     """A switched-off event is not built."""
     monkeypatch.setattr(logging.getLogger("trader"), "level", logging.ERROR)
     logging.getLogger("trader.some.module").manager._clear_cache()
+    monkeypatch.setattr(events, "CheapRecord", None)  # whoever calls it fails
     log_event(log, logging.INFO, "x.y", "nothing", price=object())
+    with pytest.raises(TypeError):
+        log_event(log, logging.ERROR, "x.y", "something", price=object())
