@@ -133,6 +133,20 @@ def test_exchange_day_disturbed_ends_like_undisturbed(tmp_path: Path, seed: int)
     assert compare(calm, disturbed) <= len(calm.found) // 10
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_exchange_day_on_mute_streams_ends_like_undisturbed(tmp_path: Path) -> None:
+    """All sockets stay open and say nothing for an hour: requests tell of candles, fills and stops all the same."""
+    minutes, script = 60, Script()
+    for stream in ("ws_market", "ws_user"):
+        script.add(stream, "ws_mute", times=None)
+    calm = play(tmp_path / "calm", minutes, seed=6)
+    mute = play(tmp_path / "mute", minutes, script, seed=6)
+    assert mute.venue.script.made["ws_mute"] >= 100
+    assert len(mute.found) >= 12
+    assert compare(calm, mute) <= 2
+
+
 def everything(minutes: int, seed: int) -> Script:
     """Return faults of every kind, on every kind of request and on both streams."""
     draw, script = random.Random(seed), order_faults(minutes, seed, every=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ import pytest
 from tests.faults.order_campaign import judge
 from tests.live_rig import MINUTE_NS, START_MS, LiveRig, Told, flat_candles, live_config
 from tests.loopback.venue import FakeVenue
-from trader.codes import Direction, Halt
+from trader.codes import Direction, Halt, Side
 from trader.errors import ConfigError
+from trader.ledger.reader import LedgerReader
 
 ZERO = Decimal(0)
 BTC, BNB = "BTC/USDT", "BNB/USDT"
+
+
+def slow(*values: Any) -> Any:
+    """Return a case that `make acceptance` plays."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 class Desk:
@@ -85,11 +92,18 @@ def tell(
         assert [text for text in judge(folder, place) if not text.startswith("intended")] == []
 
 
+def sold_in_ledger(desk: Desk) -> Decimal:
+    """Return what the ledger has sold."""
+    with LedgerReader(desk.rig.paths.ledger) as reader:
+        return sum((fill.quantity for fill in reader.fills() if fill.side is Side.SELL), ZERO)
+
+
 # -- fees in the currency that is traded -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("owned", ["0", "0.001", "10"])
-@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    ("owned", "pieces"), [("0.001", 3), ("10", 1), slow("0", 1), slow("0", 3), slow("0.001", 1), slow("10", 3)]
+)
 def test_exit_with_its_fee_in_what_is_sold_leaves_the_owners_coins(tmp_path, owned, pieces):
     """BNB/USDT with fees in BNB: position and fee together are more than what was bought."""
 
@@ -112,17 +126,18 @@ def test_stop_that_fills_with_its_fee_in_what_is_sold_ends_the_position(tmp_path
 
     async def story(desk: Desk) -> None:
         await desk.buy()
-        (stop,) = desk.venue.books.open_orders
+        matching = desk.venue.matching
+
+        def fill(part: str) -> None:
+            for order in matching.open_orders(BNB):
+                matching.fill_now(order, Decimal(part))
+
         for part in ("0.3", "0.5", "1"):
-            desk.venue.ask(
-                lambda part=part: desk.venue.matching.fill_now(
-                    desk.venue.matching.open_orders(BNB)[0], Decimal(part)
-                )
-            )
+            desk.venue.ask(partial(fill, part))
             desk.rig.parts.live.venue.hint_all()
-            await asyncio.sleep(0.1)
+            await desk.rig.until(lambda: sold_in_ledger(desk) == desk.sold)
+        await desk.play(Direction.FLAT)
         await desk.leave()
-        assert desk.sold == stop.quantity
 
     venue = {"balances": {"USDT": 10_000, "BNB": "1"}, "fee_currency": "BNB", "fee_rate": "0.01"}
     tell(tmp_path, story, symbol=BNB, price=500.0, venue=venue)
@@ -131,8 +146,10 @@ def test_stop_that_fills_with_its_fee_in_what_is_sold_ends_the_position(tmp_path
 # -- rules that change under way --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["0.001", "0.7", "5"])
-@pytest.mark.parametrize("reloaded", [True, False])
+@pytest.mark.parametrize(
+    ("step", "reloaded"),
+    [("0.7", True), slow("0.7", False), slow("0.001", True), slow("0.001", False), slow("5", True), slow("5", False)],
+)
 def test_lot_that_changes_between_two_pieces_of_an_exit_sells_what_can_be_sold(tmp_path, step, reloaded):
     """The venue's lot grows while an exit is half done: the engine learns of it by a reload, or by a refusal."""
 
@@ -155,7 +172,7 @@ def test_lot_that_changes_between_two_pieces_of_an_exit_sells_what_can_be_sold(t
     tell(tmp_path, story)
 
 
-@pytest.mark.parametrize("step", ["0.003", "0.7"])
+@pytest.mark.parametrize("step", ["0.003", slow("0.7")])
 def test_lot_that_changed_behind_the_engines_back_does_not_keep_a_position(tmp_path, step):
     """Nobody has told of the new lot: the exit is refused, the rules are asked for, and the next one is right."""
 
@@ -174,13 +191,13 @@ def test_lot_that_changed_behind_the_engines_back_does_not_keep_a_position(tmp_p
 # -- maintenance --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", ["cancel", "submit", "query", "trades"])
+@pytest.mark.parametrize("at", [slow("cancel"), "submit", slow("query"), slow("trades")])
 def test_maintenance_in_the_middle_of_an_exit_sells_once_when_it_is_over(tmp_path, at):
     """The venue closes at the how manyeth request of an exit: no entry meanwhile, the exit goes on afterwards."""
 
     async def story(desk: Desk) -> None:
         held = await desk.buy()
-        desk.venue.script.add(at, "maintenance", seconds=1.5)
+        desk.venue.script.add(at, "maintenance", seconds=0.7)
         await desk.play(Direction.FLAT)
         await desk.rig.until(lambda: desk.rig.parts.engine.halts & Halt.BREAKER or not desk.held)
         await desk.leave()
@@ -190,12 +207,13 @@ def test_maintenance_in_the_middle_of_an_exit_sells_once_when_it_is_over(tmp_pat
     tell(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_restart_in_the_maintenance_that_met_an_exit_waits_and_sells_once(tmp_path):
     """Killed while the venue is closed: the next engine waits for it, and ends the position then."""
 
     async def story(desk: Desk) -> None:
         held = await desk.buy()
-        desk.venue.script.add("submit", "maintenance", seconds=4.0)
+        desk.venue.script.add("submit", "maintenance", seconds=2.0)
         await desk.play(Direction.FLAT)
         await desk.rig.until(lambda: desk.rig.parts.engine.halts & Halt.BREAKER)
         await desk.rig.crash()
@@ -214,6 +232,7 @@ def halt(desk: Desk, *, trading: bool) -> None:
     desk.venue.ask(lambda: desk.venue.matching.change_rules(desk.symbol, trading=trading))
 
 
+@pytest.mark.slow
 def test_symbol_that_is_halted_while_it_is_held_is_sold_when_it_is_traded_again(tmp_path):
     """The exit is refused as long as there is no market, is tried again, and nothing is written off."""
 
@@ -248,6 +267,7 @@ def test_symbol_that_is_halted_while_it_is_held_survives_a_restart(tmp_path):
     tell(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_symbol_whose_orders_the_venue_has_taken_back_is_held_by_the_stop_here(tmp_path):
     """A venue that delists cancels what rests there, and refuses a new stop: nothing breaks, and nothing is lost."""
 
