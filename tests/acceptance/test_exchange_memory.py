@@ -1,4 +1,4 @@
-"""A day of streamed one-minute candles and the trades in them: at night the processes hold what they held after an hour.
+"""A day of streamed one-minute candles and the trades in them: at night the processes hold what they held at dawn.
 
 Everything is real but the exchange: ccxt's websocket client, the feed, the engine, the ledger, the service around them.
 Only time is faster: the venue plays a day in minutes, and the engine lives on the venue's time.
