@@ -68,7 +68,18 @@ class SilentVenue:
         assert order.order_id in self.orders
         return ()
 
-    def look_up(self, order: Order) -> None:
+    can_replace, can_amend = True, False
+
+    def replace(self, old: Order, order: Order) -> tuple[()]:
+        """Take an order in the place of another one."""
+        assert old.order_id in self.orders
+        return self.submit(order)
+
+    def withdraw(self, order: Order) -> None:
+        """Hear that an order is not to be sent any more: this one was."""
+        assert order.order_id in self.orders
+
+    def look_up(self, order: Order, replaces: Order | None = None) -> None:
         """Hear of a question."""
 
 

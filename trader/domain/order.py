@@ -36,6 +36,7 @@ class OrderEvent(StrEnum):
     ACKNOWLEDGE = "acknowledge"
     FILL_PART = "fill_part"
     FILL_REST = "fill_rest"
+    AMEND = "amend"  # its stop price moves in place: wanted, or found at the venue
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     REJECT = "reject"
@@ -82,6 +83,7 @@ TRANSITIONS: Mapping[OrderState, Mapping[OrderEvent, OrderState]] = {
         **_FILLS,
     },
     _S.OPEN: {
+        _E.AMEND: _S.OPEN,
         _E.REQUEST_CANCEL: _S.CANCELING,
         _E.CANCEL: _S.CANCELED,
         _E.EXPIRE: _S.EXPIRED,
@@ -89,6 +91,7 @@ TRANSITIONS: Mapping[OrderState, Mapping[OrderEvent, OrderState]] = {
         **_FILLS,
     },
     _S.PARTIAL: {
+        _E.AMEND: _S.PARTIAL,
         _E.REQUEST_CANCEL: _S.CANCELING,
         _E.CANCEL: _S.CANCELED,
         _E.EXPIRE: _S.EXPIRED,

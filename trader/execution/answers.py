@@ -64,6 +64,7 @@ class VenueOrder:
     standing: Standing
     filled: Decimal  #: [base]
     executions: tuple[Execution, ...] = ()
+    trigger: Decimal | None = None  #: where a stop triggers [quote per base]; None: not told
 
     @property
     def is_over(self) -> bool:
@@ -105,7 +106,9 @@ def read_order(raw: Any, symbol: str) -> VenueOrder | None:
             return None  # over, and by how much nobody says: ask again rather than guess
         filled = _ZERO
     client = raw.get("clientOrderId")
-    return VenueOrder(str(number), str(client) if client else None, symbol, standing, filled, whole)
+    told = (amount_of(raw.get(name)) for name in ("stopLossPrice", "triggerPrice", "stopPrice"))
+    trigger = next((price for price in told if price is not None and price > 0), None)
+    return VenueOrder(str(number), str(client) if client else None, symbol, standing, filled, whole, trigger)
 
 
 def read_trade(

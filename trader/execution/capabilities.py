@@ -34,6 +34,8 @@ class Capabilities:
     #: whether `edit_order` ends one order and places the next one, under an id of its own, in one request with the
     #: quantity never free between; venues that amend an order in place keep its id, and are none of these
     replaces: bool = False
+    #: whether `edit_order` moves the trigger of a resting stop in place: one order, under the ids that it has
+    amends: bool = False
     #: matches the text of an error that says "there is no new order", whatever became of the old one
     replace_refused: re.Pattern[str] | None = None
     #: more parameters of a market order, so that its amount is in base currency
@@ -64,6 +66,7 @@ TABLE: Mapping[str, Capabilities] = {
         settles_s=2.0,
         duplicate=re.compile(r"EOrder:.*(cl_ord_id|client).*(use|uplicate|exist)", re.IGNORECASE),
         refused_before=BEFORE_ACCEPTING,
+        amends=True,  # AmendOrder, with trigger_price
     ),
     "bybit": Capabilities(
         settles_s=5.0,

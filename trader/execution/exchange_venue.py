@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -41,6 +42,8 @@ PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 RESTING_S = 15.0
 #: answers "no such order" that are needed before it is believed, the last one asked when nothing can be on its way
 ABSENCES = 2
+#: how long an order in another one's place may take to be shown once that one is gone [s]
+HEIR_S = 0.5
 #: how far a stop that needs a limit has it beyond its trigger
 LIMIT_BEYOND_FRAC = 0.02
 #: how much older than its intent an order at the venue may be, clocks being what they are [ns]
@@ -57,6 +60,7 @@ class Update:
     found: VenueOrder | None = None  #: how it stands at the venue
     event: OrderEvent | None = None  #: LOSE_ANSWER or REJECT
     is_absent: bool = False  #: it never came to the venue, and nothing of it is on its way
+    stays: bool = False  #: the venue refuses to move it
     note: str = ""
 
 
@@ -68,7 +72,11 @@ class _Life:
     send: bool  # whether the request is still to be made
     again: bool = False  # whether it may have been made before
     replaces: Order | None = None  # the order that it takes the place of, in the same request
+    decided_s: float = math.inf  # when the order that it replaces was known to be gone [monotonic]
+    withdrawn: bool = False  # whether nothing is to be sent any more
     sent_s: float = 0.0  # when it was made last, or may have been [monotonic]
+    amends: bool = False  # whether the request that moves its trigger is still to be made
+    amended_s: float = -math.inf  # when it was made last; -inf: nothing of it can be on its way
     cancels: bool = False
     canceled_s: float = 0.0  # when a cancel was asked for last
     absences: int = 0
@@ -139,6 +147,25 @@ class ExchangeVenue:
         """Take an order that takes the place of another one, in one request; it is sent by the next `deliver`."""
         return self._begin(_Life(order, send=True, replaces=old))
 
+    @property
+    def can_amend(self) -> bool:
+        """Whether the venue moves the trigger of a resting stop in place."""
+        return self.capabilities.amends and self._connection.has("editOrder")
+
+    def amend(self, order: Order) -> None:
+        """Take the wish to have a resting stop trigger at its order's stop price; it is sent by the next `deliver`."""
+        life = self._lives.get(order.order_id) or _Life(order, send=False)
+        life.order = replace(life.order, stop_price=order.stop_price)
+        life.amends = True
+        self._begin(life)
+
+    def withdraw(self, order: Order) -> None:
+        """Send an order no more whose request waits to be made again; one that is on its way is found out about."""
+        life = self._lives.get(order.order_id)
+        if life is not None:
+            life.withdrawn = True
+            life.woken.set()
+
     def _begin(self, life: _Life) -> Sequence[Report]:
         self._lives[life.order.order_id] = life
         self._outbox.append(life)
@@ -152,12 +179,21 @@ class ExchangeVenue:
         self._outbox.append(life)
         return ()
 
-    def look_up(self, order: Order) -> None:
-        """Find out what has become of an order, from the next `deliver` on until it is known."""
+    def look_up(self, order: Order, replaces: Order | None = None) -> None:
+        """Find out what has become of an order, from the next `deliver` on until it is known.
+
+        Parameters
+        ----------
+        order : Order
+            Which.
+        replaces : Order, optional
+            The order in whose place it was sent, when that one is live.
+        """
         life = self._lives.get(order.order_id)
         if life is None:
             # whoever sent it before is dead, and what it sent may still be on its way
-            life = self._lives[order.order_id] = _Life(order, send=False, again=True, sent_s=time.monotonic())
+            life = _Life(order, send=False, again=True, replaces=replaces, sent_s=time.monotonic())
+            self._lives[order.order_id] = life
         life.asked = 0
         self._outbox.append(life)
 
@@ -241,6 +277,9 @@ class ExchangeVenue:
                 if life.replaces is not None:  # whatever was answered, the other one may be gone now
                     self.hint(life.replaces.client_order_id)
             return
+        if life.amends and not life.cancels:
+            life.amends = False
+            await self._unless_canceled(life, self._amend(life))
         if life.cancels and time.monotonic() - life.canceled_s > self._pause_s(life):
             await self._send_cancel(life)
         await self._unless_canceled(life, self._ask(life))
@@ -286,6 +325,8 @@ class ExchangeVenue:
         for attempt in itertools.count():
             if not order.reduce_only and not self._is_fresh(order):
                 return self._lose(life, "too old to be sent")
+            if life.withdrawn:
+                return self._withdraw(life)
             life.sent_s = time.monotonic()
             try:
                 answer = await (self._create(order) if life.replaces is None else self._replace(order, life.replaces))
@@ -300,7 +341,7 @@ class ExchangeVenue:
             if found is None or found.client_order_id not in (None, order.client_order_id):
                 return self._lose(life, "the answer was garbled")
             self._on_success()
-            return await self._tell(life, found)
+            return await self._tell(life, replace(found, trigger=None))
         return None
 
     async def _create(self, order: Order) -> Any:
@@ -332,13 +373,30 @@ class ExchangeVenue:
                         await self._connection.measure_clock()
                     if attempt == 0:
                         return True
-                await asyncio.sleep(_asked_to_wait_s(error, attempt))
+                await self._wait(life, _asked_to_wait_s(error, attempt))
                 return True
             case Outcome.STANDS:
                 self._lose(life, f"it stands already: {text}")
             case _:
                 self._lose(life, text)
         return False
+
+    async def _wait(self, life: _Life, pause_s: float) -> None:
+        """Wait before a request is made again; not when meanwhile it is not wanted any more."""
+        ends_s = time.monotonic() + pause_s
+        while not life.withdrawn and (left_s := ends_s - time.monotonic()) > 0:
+            life.woken.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(life.woken.wait(), left_s)
+
+    def _withdraw(self, life: _Life) -> None:
+        """End an order that is not wanted any more before its request was made, or after the venue has not taken it."""
+        text = "not wanted any more before it was sent"
+        if life.again:  # but an earlier request may have been accepted
+            self._lose(life, text)
+            return
+        self._post(Update(life.order.order_id, event=OrderEvent.REJECT, note=text))
+        life.over = True
 
     def _lose(self, life: _Life, text: str) -> None:
         log.warning("order %s: its fate is not known, it is looked up: %s", life.order.client_order_id, text)
@@ -364,6 +422,37 @@ class ExchangeVenue:
         if self.capabilities.price_option:
             params["createMarketBuyOrderRequiresPrice"] = False
         return {**params, **self.capabilities.market_params}
+
+    # -- amend ---------------------------------------------------------------------------------
+
+    async def _amend(self, life: _Life) -> None:
+        """Have the trigger moved; where it stands then is what the venue says when it is asked for the order next."""
+        order, life.asked, life.amended_s = life.order, 0, time.monotonic()
+        side = "buy" if order.side is Side.BUY else "sell"
+        trigger = {"stopLossPrice": plain(_decimal(order.stop_price))}
+        reached(Step.REPLACE_BEGINS)
+        try:
+            await self._connection.call(
+                "edit_order", order.venue_order_id, order.symbol, "market", side, None, None,
+                deadline_s=REQUEST_S, **trigger,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - what it means is in a table
+            reached(Step.REPLACE_FAILED)
+            self._on_error(error)
+            outcome = outcomes.of_submit(error, self.capabilities)
+            if outcome in (Outcome.REFUSED, Outcome.NOT_YET) or outcomes.of_lookup(error) is Outcome.ABSENT:
+                life.amended_s = -math.inf
+            if outcome is Outcome.REFUSED:
+                self._post(Update(order.order_id, stays=True, note=_text(error)))
+        else:
+            reached(Step.REPLACE_ANSWERED)
+            self._on_success()
+
+    def _trigger_known(self, life: _Life, found: VenueOrder, asked_s: float) -> VenueOrder:
+        """Return an order without its trigger where that never moves, or while a request may still move it."""
+        agrees = found.trigger == _decimal(life.order.stop_price)
+        settled = not life.amends and asked_s - life.amended_s >= self.settles_s
+        return found if self.can_amend and (agrees or settled) else replace(found, trigger=None)
 
     # -- cancel --------------------------------------------------------------------------------
 
@@ -408,7 +497,7 @@ class ExchangeVenue:
             await self._note_absence(life, asked_s)
         else:
             life.absences = 0
-            await self._tell(life, found)
+            await self._tell(life, self._trigger_known(life, found, asked_s))
 
     async def _find(self, order: Order) -> tuple[VenueOrder | None, bool]:
         """Return the order as the venue knows it, and whether the answer can be relied on."""
@@ -455,7 +544,7 @@ class ExchangeVenue:
 
     async def _note_absence(self, life: _Life, asked_s: float) -> None:
         life.absences += 1
-        if life.absences < ABSENCES or asked_s - life.sent_s < self.settles_s:
+        if life.absences < ABSENCES or not self._is_settled(life, asked_s):
             return
         if life.order.venue_order_id is not None:
             # it was there once: the venue has dropped it, and what it filled is in the trades
@@ -469,6 +558,16 @@ class ExchangeVenue:
         else:
             self._post(Update(life.order.order_id, is_absent=True, note="the venue never heard of it"))
         life.over = True
+
+    def _is_settled(self, life: _Life, asked_s: float) -> bool:
+        """Tell whether nothing of a request can have been on its way any more when it was asked about.
+
+        An order in another one's place is placed when that one is canceled by the same request, or never: once that one
+        is gone, the request was dealt with, or will be refused.
+        """
+        if life.replaces is not None and life.replaces.order_id not in self._lives:
+            life.decided_s = min(life.decided_s, time.monotonic())
+        return asked_s - life.sent_s >= self.settles_s or asked_s - life.decided_s >= HEIR_S
 
     @property
     def settles_s(self) -> float:

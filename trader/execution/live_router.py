@@ -129,6 +129,7 @@ class LiveRouter(OrderRouter):
         self._notes: dict[str, str] = {}  # which rule of the plan wants a position closed, by symbol
         self._refused: dict[str, tuple[int, float]] = {}  # exits refused in a row, and when to try again
         self._sweeping: set[str] = set()
+        self._heirs: set[int] = set()  # stops that were sent in the place of another one, by order id
         #: entries that the venue never had, and that wait for the fence before they are sent again
         self.parked: set[int] = set()
         self._core_events = new_events(1)
@@ -152,7 +153,10 @@ class LiveRouter(OrderRouter):
         for order in self.tracker.live():
             if order.state is OrderState.INTENDED:
                 continue  # nothing of it has left this machine: `pursue` decides
-            self._exchange.look_up(order)
+            now = self._now(order.symbol)
+            if now.heir is order:
+                self._heirs.add(order.order_id)
+            self._exchange.look_up(order, now.stop if now.heir is order else None)
             if order.state is OrderState.CANCELING:
                 self._exchange.cancel(order)
         self.pursue()
@@ -277,7 +281,12 @@ class LiveRouter(OrderRouter):
     def _take(self, update: Update) -> None:
         order = self.tracker.get(update.order_id)
         if update.found is not None:
-            self.adopt(order, update.found)
+            order = self.adopt(order, update.found)
+            if update.found.trigger is not None and order.kind is OrderKind.PROTECT and order.state in _STANDING:
+                self._adopt_trigger(order, update.found.trigger)
+        elif update.stays:
+            self.stops.replace_refused(order.symbol)
+            log.warning("%s: the venue refuses to move the stop in place: %s", order.symbol, update.note)
         elif update.is_absent:
             self._absent(order, update.note)
         elif update.event is OrderEvent.LOSE_ANSWER:
@@ -299,10 +308,20 @@ class LiveRouter(OrderRouter):
             self._over(order)
         return order
 
+    def _adopt_trigger(self, order: Order, trigger: Decimal) -> None:
+        """Take over where a stop triggers at the venue: what was to move it has not come, or somebody else has."""
+        if trigger == exact(order.stop_price):
+            return
+        note = f"the venue has it at {plain(trigger)}"
+        log.warning("stop %s is wanted at %s, %s", order.client_order_id, order.stop_price, note)
+        self.tracker.amend(order.order_id, float(trigger), self._now_ns(), note=note)
+
     def _acknowledge(self, order: Order, venue_order_id: str) -> Order:
         was = order.state
         note = ""
         if order.kind is OrderKind.PROTECT:
+            if order.order_id in self._heirs:  # it stands since the one before it is gone, however late that is known
+                self.stops.was_covered(order.symbol)
             naked_ms = self.stops.is_covered(order.symbol)
             self.stops.stands(order.symbol)
             note = f"without a stop for {naked_ms} ms" if naked_ms is not None else ""
@@ -346,11 +365,14 @@ class LiveRouter(OrderRouter):
 
     def _over(self, order: Order) -> None:
         self._take_back(order)
+        self._heirs.discard(order.order_id)
         if order.state is not OrderState.FILLED:
             self._unannounced.append(order)
         slot = self._symbols.index(order.symbol)
         if order.state is OrderState.REJECTED and order.kind is OrderKind.PROTECT:
-            if self._now(order.symbol).stop is None:
+            if order.symbol in self._leaving:
+                pass  # no stop is wanted any more
+            elif self._now(order.symbol).stop is None:
                 self._stop_refused(slot, order)
             else:
                 self.stops.replace_refused(order.symbol)
@@ -631,9 +653,7 @@ class LiveRouter(OrderRouter):
     def _leave(self, slot: int, now: _Now) -> None:
         """Go on ending a position: entry and stop away, what is left sold, until nothing is left."""
         symbol = self._symbols[slot]
-        for order in (now.entry, now.stop, now.heir):
-            if order is not None and order.state in _STANDING:
-                self._take_back_at_venue(order)
+        self._clear_the_way(now)
         if now.stop is not None:
             return
         quantity = self._sellable(slot)
@@ -655,6 +675,14 @@ class LiveRouter(OrderRouter):
             if self._books.quantity(symbol) <= 0:
                 self._set_leaving(symbol, None)
 
+    def _clear_the_way(self, now: _Now) -> None:
+        """Take back what stands of entry and stops; a stop that waits to be sent is not sent any more."""
+        for order in (now.entry, now.stop, now.heir):
+            if order is not None and order.state in _STANDING:
+                self._take_back_at_venue(order)
+            elif order is not None and order.state is OrderState.SUBMITTED and order.kind is OrderKind.PROTECT:
+                self._exchange.withdraw(order)
+
     def _drop(self, order: Order) -> None:
         """End an order that has not left this machine."""
         ended = self.tracker.step(order.order_id, OrderEvent.CANCEL, self._now_ns(), note="another quantity is left")
@@ -674,10 +702,14 @@ class LiveRouter(OrderRouter):
                 self._protect(slot, quantity, level)
         elif now.heir is not None:
             self._await_heir(now.stop, now.heir)
+        elif now.stop.state in _SENT and wanted:
+            self.stops.is_naked(symbol)  # the one before it is gone, and nobody knows of this one yet
         elif now.stop.state in _STANDING and (
             now.exit is not None or not self._still_serves(slot, now.stop, quantity, level, wanted=wanted)
         ):
-            if wanted and self._may_replace(now.stop):
+            if wanted and self._may_amend(now.stop, quantity):
+                self._amend(slot, now.stop, level)
+            elif wanted and self._may_replace(now.stop):
                 self._replace(slot, now.stop, quantity, level)
             elif self.stops.may_take_back(symbol):
                 self._take_back_at_venue(now.stop)
@@ -717,6 +749,19 @@ class LiveRouter(OrderRouter):
         self.stops.placed(order.symbol)
         return self.tracker.intend(order)
 
+    def _may_amend(self, stop: Order, quantity: Decimal) -> bool:
+        """Tell whether a stop can be moved in place: it stands whole, sells the right quantity, and it was no use."""
+        whole = stop.venue_order_id is not None and not stop.filled_quantity and stop.quantity == quantity
+        return whole and self._exchange.can_amend and self.stops.may_replace(stop.symbol)
+
+    def _amend(self, slot: int, stop: Order, level: float) -> None:
+        """Have a stop moved in place; where it is to trigger is on disk before the request leaves."""
+        trigger = float(on_tick(level, self._instruments[slot].tick_size))
+        self.stops.placed(stop.symbol)
+        moved = self.tracker.amend(stop.order_id, trigger, self._now_ns())
+        self._exchange.amend(moved)
+        self._unannounced.append(moved)
+
     def _may_replace(self, stop: Order) -> bool:
         """Tell whether a stop can be replaced in one request: it stands whole, and that was not just refused."""
         whole = stop.venue_order_id is not None and not stop.filled_quantity
@@ -730,6 +775,7 @@ class LiveRouter(OrderRouter):
         """
         order = self._intend_stop(slot, quantity, level)
         order = self.tracker.step(order.order_id, OrderEvent.SUBMIT, self._now_ns())
+        self._heirs.add(order.order_id)
         self._exchange.replace(stop, order)
         self._unannounced.append(order)
 

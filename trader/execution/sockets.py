@@ -32,7 +32,8 @@ def watch_sockets(client: Any) -> None:
 
 async def _written(_session: Any, _context: Any, params: Any) -> None:
     path = params.url.path
-    step = Step.REPLACE_ON_SOCKET if path.endswith("cancelReplace") else _STEPS.get(params.method)
-    if step is not None and "order" in path:
+    replaces = path.endswith(("cancelReplace", "AmendOrder"))
+    step = Step.REPLACE_ON_SOCKET if replaces else _STEPS.get(params.method)
+    if step is not None and (replaces or "order" in path):
         # the bytes are written as soon as this returns, before the loop does anything else
         asyncio.get_running_loop().call_soon(reached, step)

@@ -76,6 +76,10 @@ class StopKeeper:
         self.longest_s = max(self.longest_s, lasted_s)
         return round(lasted_s * 1000)
 
+    def was_covered(self, symbol: str) -> None:
+        """Note that it had one all the time, as was found out now."""
+        self._of(symbol).naked_since_s = None
+
     @property
     def total_naked_s(self) -> float:
         """Time without a stop so far, of all positions together [s]."""

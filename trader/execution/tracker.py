@@ -98,6 +98,19 @@ class OrderTracker:
             event,
         )
 
+    def amend(self, order_id: int, stop_price: float, time_ns: int, *, note: str = "") -> Order:
+        """Move the stop price of an order that stands, in place.
+
+        Raises
+        ------
+        IllegalTransition
+            When its state doesn't allow it; nothing has changed then.
+        """
+        order = self.get(order_id)
+        state = advance(order.state, OrderEvent.AMEND)
+        moved = replace(order, state=state, stop_price=stop_price, updated_ns=time_ns, note=note or order.note)
+        return self._keep(moved, OrderEvent.AMEND)
+
     def fill(self, order_id: int, quantity: Decimal, time_ns: int) -> Order:
         """Move an order by an execution.
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from tests.loopback.venue.venue import FakeVenue
 
 OPERATIONS = {
-    "AddOrder": "submit", "CancelOrder": "cancel", "CancelAll": "cancel", "QueryOrders": "query",
-    "OpenOrders": "open_orders", "ClosedOrders": "orders", "TradesHistory": "trades", "BalanceEx": "account",
-    "Balance": "account", "AssetPairs": "markets", "Time": "time", "OHLC": "klines", "Ticker": "ticker",
-    "Depth": "depth", "Assets": "currencies", "GetWebSocketsToken": "token", "GetApiKeyInfo": "permissions",
+    "AddOrder": "submit", "AmendOrder": "replace", "CancelOrder": "cancel", "CancelAll": "cancel",
+    "QueryOrders": "query", "OpenOrders": "open_orders", "ClosedOrders": "orders", "TradesHistory": "trades",
+    "BalanceEx": "account", "Balance": "account", "AssetPairs": "markets", "Time": "time", "OHLC": "klines",
+    "Ticker": "ticker", "Depth": "depth", "Assets": "currencies", "GetWebSocketsToken": "token",
+    "GetApiKeyInfo": "permissions",
 }  # fmt: skip
-TRADING = frozenset({"AddOrder", "CancelOrder", "CancelAll"})
+TRADING = frozenset({"AddOrder", "AmendOrder", "CancelOrder", "CancelAll"})
 PAGE = 50
 
 
@@ -56,6 +57,7 @@ class Kraken(Dialect):
             "private/Balance": self._balance,
             "private/BalanceEx": self._balance_ex,
             "private/AddOrder": self._add_order,
+            "private/AmendOrder": self._amend_order,
             "private/CancelOrder": self._cancel_order,
             "private/CancelAll": self._cancel_all,
             "private/QueryOrders": self._query_orders,
@@ -232,6 +234,18 @@ class Kraken(Dialect):
         """Return the order that a request names by either id."""
         number = words.number_of(call.params.get("txid", ""))
         return self.matching.find("", number, call.params.get("cl_ord_id"))
+
+    def _amend_order(self, call: Call) -> dict[str, Any]:
+        """Change an order in place; both its ids stay."""
+        order = self.addressed(call)
+        if order is None:
+            raise Refused(Refusal.UNKNOWN_ORDER)
+        fields = {"order_qty": "quantity", "limit_price": "price", "trigger_price": "stop_price"}
+        changes = {field: _decimal(call.params, name) for name, field in fields.items() if name in call.params}
+        if not changes:
+            raise Refused(Refusal.MALFORMED, "order_qty")
+        self.matching.amend(order, **changes)
+        return {"amend_id": words.txid("T", next(self._sequence))}
 
     def _cancel_order(self, call: Call) -> dict[str, int]:
         order = self.addressed(call)

@@ -151,6 +151,33 @@ class Matching:
         order.cancel_id = cancel_id
         self._end(order, Status.CANCELED)
 
+    def amend(self, order: VenueOrder, **changes: Decimal) -> None:
+        """Change quantity, price or stop price of an open order in place, or refuse; it keeps its ids and its place."""
+        if not order.status.open:
+            raise Refused(Refusal.UNKNOWN_ORDER)
+        market, changed = self.markets[order.symbol], copy.copy(order)
+        for name, value in changes.items():
+            setattr(changed, name, value)
+        rules = market.rules
+        if changed.quantity % rules.step or changed.quantity > rules.max_quantity:
+            raise Refused(Refusal.LOT_SIZE)
+        if changed.price % rules.tick or changed.stop_price % rules.tick:
+            raise Refused(Refusal.PRICE_FILTER)
+        if changed.waits and self._triggers(changed, market.price):
+            raise Refused(Refusal.TRIGGERS_NOW)
+        if changed.remaining <= 0:  # less than is filled already: nothing is left of it
+            self._end(order, Status.CANCELED)
+            return
+        needed = self._needed(changed, market.price) if order.buys else changed.remaining
+        if self.account.holdings[order.lock_currency].free + order.locked < needed:
+            raise Refused(Refusal.FUNDS)
+        self.account.unlock(order, order.locked)
+        self.account.lock(order, order.lock_currency, needed)
+        for name, value in changes.items():
+            setattr(order, name, value)
+        order.updated_ms = self.clock.now_ms()
+        self._tell("AMENDED", order)
+
     def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
         """Return the orders that can still be filled, oldest first."""
         symbols = [symbol] if symbol is not None else list(self._open)
