@@ -8,6 +8,9 @@ SEED   ?= 7
 REPEAT ?= 3
 SECONDS ?= 3600
 SAMPLE ?= 60
+ORDER  ?=
+# a seed that somebody asked for draws the order again; otherwise every run is another one, and says which
+SHUFFLED := --random-order $(if $(filter command environment,$(word 1,$(origin SEED))),--random-order-seed=$(SEED))
 
 # tests that show what the covered packages do; kernels are seen uncompiled, so the first half runs without compiler
 COVERED_PLAIN := tests/unit/core tests/unit/risk tests/unit/recovery tests/unit/ledger tests/property/test_core_model.py \
@@ -39,8 +42,8 @@ $(STAMP): requirements-dev.lock setup.py
 run: setup  ## Start the service in the foreground: paper money, simulated market, no network
 	$(PY) -m trader run
 
-test: setup  ## Run the tests
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: setup  ## Run the tests (ORDER=random, in an order that nobody has run before; SEED=7 draws one again)
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(filter random,$(ORDER)),$(SHUFFLED))
 
 acceptance: setup  ## The long tests: parity and replays of half a million candles, with kills (an hour)
 	$(PY) -m pytest -m slow tests

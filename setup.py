@@ -32,6 +32,7 @@ TEST = [
     "pytest>=8.3",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
+    "pytest-random-order>=1.1",
     "pytest-cov>=5",
     "coverage>=7.10",
     "hypothesis>=6.100",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,10 @@ class Supervised:
         """Kill what is left."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
+            if "COVERAGE_PROCESS_CONFIG" in os.environ:  # a killed process does not tell what it has run
+                self.process.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(60.0)
             self.process.kill()
             self.process.wait()
         if self.paths.runtime_dir.exists():
