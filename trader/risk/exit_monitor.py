@@ -20,7 +20,6 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from trader.clock import NS_PER_S
 from trader.codes import CoreEvent, Reason, Side
 from trader.config.sections import Config
 from trader.core import kernels
@@ -30,7 +29,6 @@ from trader.core.rulebook import write_rules
 from trader.domain.invalidation import parse
 from trader.errors import KernelError
 from trader.risk.lone_account import lone_account
-from trader.units import timeframe_ns
 
 Records = npt.NDArray[np.void]
 
@@ -69,7 +67,6 @@ class ExitPlanMonitor:
         self._slots = slots
         self._symbols = tuple(symbols)
         self._match = int(match)
-        self._bar_ns = 0
 
     def on_candles(self, candles: Records) -> int:
         """Take in candles that closed together; return how many of `events` tell what has happened.
@@ -117,9 +114,7 @@ class ExitPlanMonitor:
             Whose exits, limits and costs are in force; the defaults otherwise.
         """
         config = config or Config()
-        monitor = cls(*lone_account(symbols, capital, config), symbols)
-        monitor._bar_ns = timeframe_ns(config.market.timeframe)
-        return monitor
+        return cls(*lone_account(symbols, capital, config), symbols)
 
     def hold(
         self,
@@ -188,11 +183,9 @@ class ExitPlanMonitor:
             When it closed [ns UTC]; a candle after the last one otherwise.
         """
         index = self._index(symbol)
-        last_ns = int(self._desk["account"]["event_ns"][0])
-        close_ns = last_ns + (self._bar_ns or 60 * NS_PER_S) if time_ns is None else time_ns
-        candle = np.array(
-            [(index, close_ns - self._bar_ns, close_ns, open, high, low, close, 0.0)], dtype=CANDLE
-        )  # fmt: skip
+        last_ns, bar_ns = int(self._desk["account"]["event_ns"][0]), int(self._desk["limits"]["bar_ns"][0])
+        close_ns = last_ns + bar_ns if time_ns is None else time_ns
+        candle = np.array([(index, close_ns - bar_ns, close_ns, open, high, low, close, 0.0)], dtype=CANDLE)
         return self._exits(self.on_candles(candle))
 
     def levels(self, symbol: str) -> dict[str, float]:

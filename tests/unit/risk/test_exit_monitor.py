@@ -82,7 +82,8 @@ def test_check_broken_rule_closes_though_no_level_was_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "entry_price"), [(0.0, PRICE), (math.nan, PRICE), (math.inf, PRICE), (1.0, 0.0), (1.0, math.nan)]
+    ("quantity", "entry_price"),
+    [(0.0, PRICE), (math.nan, PRICE), (math.inf, PRICE), (1.0, 0.0), (1.0, -1.0), (1.0, math.nan)],
 )
 def test_hold_what_can_not_be_is_refused(quantity: float, entry_price: float) -> None:
     """No position of nothing, and none without a price."""
@@ -105,3 +106,20 @@ def test_check_symbol_that_is_not_watched_names_those_that_are() -> None:
     """A typing error is told apart from a market without exits."""
     with pytest.raises(ValueError, match="DOGE/USDT is not watched here; there are BTC/USDT, ETH/USDT"):
         _monitor().check("DOGE/USDT", 1.0, 1.0, 1.0, 1.0)
+
+
+def test_check_without_a_time_is_the_candle_after_the_last() -> None:
+    """Time goes on by the configured timeframe; a candle that is named goes where it says."""
+    monitor = _monitor()
+    monitor.hold("BTC/USDT", 0.5, PRICE)
+    assert [monitor.check("BTC/USDT", PRICE, PRICE, PRICE, PRICE) for _ in range(2)] == [[], []]
+    (closed,) = monitor.check("BTC/USDT", PRICE, PRICE, 48_900.0, 48_950.0)
+    assert (closed.reason, closed.time_ns) == (Reason.STOP, 3 * 3_600 * S)
+
+
+def test_hold_less_than_one_short_is_a_short() -> None:
+    """The sign alone says the side: its stop is above."""
+    monitor = _monitor()
+    monitor.hold("BTC/USDT", -0.5, PRICE)
+    assert monitor.levels("BTC/USDT")["quantity"] == -0.5
+    assert monitor.levels("BTC/USDT")["stop_price"] == pytest.approx(51_000.0)

@@ -25,6 +25,7 @@ def test_write_limits_defaults_are_the_configurations() -> None:
     assert (limits["max_open_positions"], limits["max_daily_loss_frac"], limits["stop_loss_frac"]) == (5, 0.05, 0.02)
     assert (limits["take_profit_frac"], limits["max_hold_ns"], limits["config_epoch"]) == (0.03, 0, 3)
     assert math.isnan(limits["trailing_stop_frac"])
+    assert (limits["loss_streak_limit"], limits["atr_bars"], limits["cooldown_ns"]) == (0, 0, 0)
 
 
 def test_write_limits_exits_that_are_set_and_unset() -> None:

@@ -143,6 +143,27 @@ def test_resume_after_drawdown_counts_anew_and_keeps_the_record() -> None:
     assert account["peak_equity"][0] == 8_500.0
 
 
+def test_resume_after_a_pause_leaves_the_drawdown_as_it_is() -> None:
+    """A pause says nothing about money: the peak that drawdown counts from stays."""
+    desk = Desk()
+    account = desk.book.desk["account"]
+    account["cash"] = 9_000.0
+    desk.book.candle(1, (50_000.0,) * 4, (100.0,) * 4)
+    desk.manager.pause()
+    assert desk.manager.resume() == Halt.PAUSED
+    assert account["peak_equity"][0] == 10_000.0
+    assert account["drawdown_frac"][0] == pytest.approx(0.1)
+
+
+def test_evaluate_with_nothing_to_spend_is_refused_for_a_quantity_of_zero() -> None:
+    """A size below one lot is no order, and says so."""
+    desk = Desk()
+    desk.book.slots["lot_size"] = 1_000.0
+    verdict = desk.evaluate()
+    assert isinstance(verdict, Refused)
+    assert verdict.request.quantity == 0
+
+
 def test_halt_and_release_touch_their_own_cause_only() -> None:
     """Causes are independent; an owner's resume does not lift a daily loss."""
     desk = Desk()
@@ -180,10 +201,14 @@ def test_alone_checks_against_an_account_of_its_own() -> None:
     verdict = manager.check(SIGNAL._replace(stop_price=98.0))
     assert isinstance(verdict, Approved)
     assert verdict.request.quantity == Decimal(50)
+    assert verdict.request.decision_id == 0
     timid = manager.check(SIGNAL._replace(confidence=0.2))
     assert isinstance(timid, Refused)
     assert [broken.limit for broken in timid.broken] == [Limit.CONFIDENCE]
-    with pytest.raises(ValueError, match="no entry at a price of nan"):
-        manager.check(SIGNAL._replace(price=math.nan))
+    for price in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(ValueError, match=f"no entry at a price of {price}"):
+            manager.check(SIGNAL._replace(price=price))
+    cheap = manager.check(SIGNAL._replace(price=0.5, stop_price=0.49))
+    assert isinstance(cheap, Approved)
     with pytest.raises(ValueError, match="DOGE/USDT has no slot here"):
         manager.check(SIGNAL._replace(symbol="DOGE/USDT"))
